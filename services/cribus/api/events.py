@@ -1,0 +1,31 @@
+"""News: what services say when something has happened. Subject `cribus.<node>.events.<kind>.<id>`.
+
+Times are ns since the epoch. An event is published with the message id `<kind>.<id>[.<n>]`, so a
+repeat of the same news is dropped by the stream."""
+
+from cribus.api.verb import Message
+
+# kinds
+SANDBOX_READY = "sandbox_ready"
+SANDBOX_STOPPED = "sandbox_stopped"
+SANDBOX_REMOVED = "sandbox_removed"
+CONTAINER_CREATED = "container_created"
+CONTAINER_STARTED = "container_started"
+EXITED = "exited"  # from the shim: the init of a container ended
+CONTAINER_STOPPED = "container_stopped"  # from the manager: the exit is in the record
+CONTAINER_REMOVED = "container_removed"
+IMAGE_PULLED = "image_pulled"
+IMAGE_REMOVED = "image_removed"
+PULL_PROGRESS = "pull_progress"  # not stored: published outside the stream, see api/images.py
+
+
+class Event(Message, frozen=True):
+    kind: str
+    id: str  # of the pod, container or image
+    at: int
+    pod: str = ""
+    exit_code: int = 0
+    exit_known: bool = True
+    oom: bool = False
+    detail: dict[str, str] = {}
+    trace: str = ""

@@ -1,0 +1,123 @@
+"""What the executor answers: the OCI runtime. Paths are of the host; times are ns since the epoch."""
+
+from cribus.api.verb import Empty, Message, Verb
+
+SERVICE = "executor"
+
+
+class IdMap(Message, frozen=True):
+    container: int = 0
+    host: int = 0
+    size: int = 0
+
+
+class CreatePod(Message, frozen=True):
+    """Pin a sandbox's namespaces under `<run>/pods/<pod>/ns/` and make its cgroup. Idempotent."""
+
+    pod: str
+    namespaces: list[str] = []  # of net, ipc, uts, pid, user: those that the pod has of its own
+    hostname: str = ""
+    sysctls: dict[str, str] = {}
+    cgroup_parent: str = ""  # as CRI gives it; empty: the node's own
+    uids: list[IdMap] = []
+    gids: list[IdMap] = []
+    shm_size: int = 67108864
+
+
+class PodCreated(Message, frozen=True):
+    namespaces: dict[str, str] = {}  # net → /run/cribus/pods/<pod>/ns/net
+    cgroup: str = ""  # the pod's cgroup, a path below each hierarchy's root
+    pid: int = 0  # the PID namespace's init, when the pod shares one, else 0
+
+
+class DeletePod(Message, frozen=True):
+    """Kill what is left in the pod's cgroup, unpin, remove its cgroup and run directory. Idempotent."""
+
+    pod: str
+
+
+class Create(Message, frozen=True):
+    """OCI create: keeper and init up to the start barrier. `<run>/containers/<id>/config.json` is
+    the runtime-spec. A repeat for a container that is created already answers the same."""
+
+    container: str
+    pod: str
+    handler: str = ""
+
+
+class Created(Message, frozen=True):
+    pid: int
+    started: int = 0  # field 22 of /proc/<pid>/stat: with the pid, a name that is not reused
+    keeper: int = 0
+
+
+class Named(Message, frozen=True):
+    """A request about one container."""
+
+    container: str
+
+
+class Kill(Message, frozen=True):
+    container: str
+    signal: int = 15
+    all: bool = False  # every process of its cgroup
+
+
+class Exec(Message, frozen=True):
+    """Start a process in a container. The executor fetches its descriptors from the pod's shim at
+    `<run>/pods/<pod>/shim.sock` by `exec_id`, and answers the pidfd there."""
+
+    container: str
+    pod: str
+    exec_id: str
+    args: list[str]
+    tty: bool = False
+    env: list[str] = []  # added to the container's own
+    cwd: str = ""
+
+
+class Execed(Message, frozen=True):
+    pid: int
+
+
+class Resources(Message, frozen=True):
+    """Limits as runtime-spec's linux.resources, in its own JSON shape."""
+
+    container: str
+    resources: dict[str, object] = {}
+
+
+class State(Message, frozen=True):
+    """What is true now, read from the run directory and the kernel."""
+
+    container: str
+    pod: str = ""
+    status: str = "stopped"  # creating, created, running, paused, stopped
+    pid: int = 0
+    created_at: int = 0
+    started_at: int = 0
+    exited_at: int = 0
+    exit_code: int = 0
+    exit_known: bool = False  # a witness saw the exit; without, the code is not to be trusted
+    oom: bool = False
+    bundle: str = ""
+    cgroup: str = ""
+
+
+class States(Message, frozen=True):
+    containers: list[State] = []
+    pods: list[str] = []  # pods with a run directory
+
+
+CREATE_POD = Verb(SERVICE, "create_pod", CreatePod, PodCreated)
+DELETE_POD = Verb(SERVICE, "delete_pod", DeletePod, Empty)
+CREATE = Verb(SERVICE, "create", Create, Created)
+START = Verb(SERVICE, "start", Named, Empty)
+KILL = Verb(SERVICE, "kill", Kill, Empty)
+DELETE = Verb(SERVICE, "delete", Named, Empty)  # from every state; idempotent
+EXEC = Verb(SERVICE, "exec", Exec, Execed)
+PAUSE = Verb(SERVICE, "pause", Named, Empty)
+RESUME = Verb(SERVICE, "resume", Named, Empty)
+UPDATE = Verb(SERVICE, "update", Resources, Empty)
+STATE = Verb(SERVICE, "state", Named, State)
+STATES = Verb(SERVICE, "states", Empty, States)

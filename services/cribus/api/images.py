@@ -1,0 +1,85 @@
+"""What the image service answers. Images are named by reference, by digest or by image id (the
+config's digest, `sha256:…`)."""
+
+from cribus.api.cri.image import (
+    ImageStatusRequest,
+    ImageStatusResponse,
+    ListImagesRequest,
+    ListImagesResponse,
+    PullImageResponse,
+    RemoveImageRequest,
+    RemoveImageResponse,
+)
+from cribus.api.cri.sandbox import PullImageRequest
+from cribus.api.cri.stats import FilesystemUsage, ImageFsInfoRequest, ImageFsInfoResponse
+from cribus.api.verb import Empty, Message, Verb
+
+SERVICE = "images"
+
+
+class Progress(Message, frozen=True):
+    """One layer's progress, published on subject `cribus.<node>.progress.<pull id>` while a pull
+    runs that was asked for with annotation `cribus.pull` = pull id. Bytes."""
+
+    layer: str
+    stage: str  # waiting, fetching, unpacking, done, present
+    done: int = 0
+    total: int = 0
+
+
+class Prepare(Message, frozen=True):
+    """Give a container its writable layer over an image. Idempotent."""
+
+    container: str
+    image: str
+
+
+class Prepared(Message, frozen=True):
+    lower: list[str] = []  # top first, as overlayfs wants lowerdir
+    upper: str = ""
+    work: str = ""
+    image_id: str = ""
+    image_ref: str = ""  # repo digest if there is one, else the image id
+    config: dict[str, object] = {}  # image-spec's `config` object (Env, Entrypoint, Cmd, User, …)
+    passwd: bytes = b""  # /etc/passwd and /etc/group as the image has them, at most 256 KiB each
+    group: bytes = b""
+
+
+class Discard(Message, frozen=True):
+    """Remove a container's writable layer. Idempotent."""
+
+    container: str
+
+
+class Usage(Message, frozen=True):
+    container: str
+
+
+class Load(Message, frozen=True):
+    """Import an OCI layout or a docker archive (a directory, or a tar file) from a path of this host."""
+
+    path: str
+    reference: str = ""  # name for an image that carries none
+
+
+class Loaded(Message, frozen=True):
+    references: list[str] = []
+
+
+class Save(Message, frozen=True):
+    """Export images to a tar file that is both an OCI layout and a docker archive."""
+
+    references: list[str]
+    path: str
+
+
+LIST = Verb(SERVICE, "list", ListImagesRequest, ListImagesResponse)
+STATUS = Verb(SERVICE, "status", ImageStatusRequest, ImageStatusResponse)
+PULL = Verb(SERVICE, "pull", PullImageRequest, PullImageResponse)
+REMOVE = Verb(SERVICE, "remove", RemoveImageRequest, RemoveImageResponse)
+FS_INFO = Verb(SERVICE, "fs_info", ImageFsInfoRequest, ImageFsInfoResponse)
+PREPARE = Verb(SERVICE, "prepare", Prepare, Prepared)
+DISCARD = Verb(SERVICE, "discard", Discard, Empty)
+USAGE = Verb(SERVICE, "usage", Usage, FilesystemUsage)
+LOAD = Verb(SERVICE, "load", Load, Loaded)
+SAVE = Verb(SERVICE, "save", Save, Empty)

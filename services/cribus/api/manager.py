@@ -1,0 +1,55 @@
+"""What the container manager answers: CRI's sandbox and container calls, in CRI's own messages."""
+
+from cribus.api.cri import container as c
+from cribus.api.cri import runtime as r
+from cribus.api.cri import sandbox as s
+from cribus.api.cri import stats as u
+from cribus.api.verb import Message, Verb
+
+SERVICE = "manager"
+
+
+class Locate(Message, frozen=True):
+    """Which container (or pod, for port forwarding) an id or a unique beginning of one means."""
+
+    id: str
+
+
+class Located(Message, frozen=True):
+    pod: str
+    container: str = ""
+    running: bool = False
+    tty: bool = False
+    stdin: bool = False
+    netns: str = ""  # path of the pod's network namespace; empty: the host's
+
+
+RUN_SANDBOX = Verb(SERVICE, "run_sandbox", s.RunPodSandboxRequest, s.RunPodSandboxResponse)
+STOP_SANDBOX = Verb(SERVICE, "stop_sandbox", s.StopPodSandboxRequest, s.StopPodSandboxResponse)
+REMOVE_SANDBOX = Verb(SERVICE, "remove_sandbox", s.RemovePodSandboxRequest, s.RemovePodSandboxResponse)
+SANDBOX_STATUS = Verb(SERVICE, "sandbox_status", s.PodSandboxStatusRequest, c.PodSandboxStatusResponse)
+LIST_SANDBOXES = Verb(SERVICE, "list_sandboxes", s.ListPodSandboxRequest, s.ListPodSandboxResponse)
+UPDATE_SANDBOX = Verb(
+    SERVICE, "update_sandbox", s.UpdatePodSandboxResourcesRequest, s.UpdatePodSandboxResourcesResponse
+)
+CREATE_CONTAINER = Verb(SERVICE, "create_container", c.CreateContainerRequest, c.CreateContainerResponse)
+START_CONTAINER = Verb(SERVICE, "start_container", c.StartContainerRequest, c.StartContainerResponse)
+STOP_CONTAINER = Verb(SERVICE, "stop_container", c.StopContainerRequest, c.StopContainerResponse)
+REMOVE_CONTAINER = Verb(SERVICE, "remove_container", c.RemoveContainerRequest, c.RemoveContainerResponse)
+LIST_CONTAINERS = Verb(SERVICE, "list_containers", c.ListContainersRequest, c.ListContainersResponse)
+CONTAINER_STATUS = Verb(SERVICE, "container_status", c.ContainerStatusRequest, c.ContainerStatusResponse)
+UPDATE_CONTAINER = Verb(
+    SERVICE, "update_container", c.UpdateContainerResourcesRequest, c.UpdateContainerResourcesResponse
+)
+CONTAINER_STATS = Verb(SERVICE, "container_stats", u.ContainerStatsRequest, u.ContainerStatsResponse)
+LIST_CONTAINER_STATS = Verb(SERVICE, "list_container_stats", u.ListContainerStatsRequest, u.ListContainerStatsResponse)
+SANDBOX_STATS = Verb(SERVICE, "sandbox_stats", u.PodSandboxStatsRequest, u.PodSandboxStatsResponse)
+LIST_SANDBOX_STATS = Verb(SERVICE, "list_sandbox_stats", u.ListPodSandboxStatsRequest, u.ListPodSandboxStatsResponse)
+STATUS = Verb(SERVICE, "status", r.StatusRequest, r.StatusResponse)
+UPDATE_CONFIG = Verb(SERVICE, "update_config", r.UpdateRuntimeConfigRequest, r.UpdateRuntimeConfigResponse)
+RUNTIME_CONFIG = Verb(SERVICE, "runtime_config", r.RuntimeConfigRequest, r.RuntimeConfigResponse)
+LIST_METRIC_DESCRIPTORS = Verb(
+    SERVICE, "list_metric_descriptors", r.ListMetricDescriptorsRequest, r.ListMetricDescriptorsResponse
+)
+LIST_METRICS = Verb(SERVICE, "list_metrics", r.ListPodSandboxMetricsRequest, r.ListPodSandboxMetricsResponse)
+LOCATE = Verb(SERVICE, "locate", Locate, Located)

@@ -1,0 +1,67 @@
+"""What a pod's shim answers. Verbs are addressed by the container's id (`TAKE` by the pod's)."""
+
+from cribus.api.verb import Empty, Message, Verb
+
+SERVICE = "shim"
+
+
+class Take(Message, frozen=True):
+    """Take a created container's descriptors from its keeper and begin its log. Written to
+    `<run>/containers/<id>/take.json` first, so that the next shim takes it too. Idempotent."""
+
+    container: str
+    pod: str
+    log_path: str = ""  # empty: no log file
+    tty: bool = False
+    stdin: bool = False
+    stdin_once: bool = False
+
+
+class Named(Message, frozen=True):
+    container: str
+
+
+class ExecSync(Message, frozen=True):
+    container: str
+    cmd: list[str]
+    timeout: int = 0  # seconds; 0: none
+
+
+class ExecSyncDone(Message, frozen=True):
+    stdout: bytes = b""
+    stderr: bytes = b""
+    exit_code: int = 0
+
+
+class OpenExec(Message, frozen=True):
+    """Start a process whose streams travel as stream `stream` (bus/streams.py)."""
+
+    container: str
+    stream: str
+    cmd: list[str]
+    tty: bool = False
+    stdin: bool = False
+    stdout: bool = True
+    stderr: bool = True
+
+
+class OpenAttach(Message, frozen=True):
+    container: str
+    stream: str
+    stdin: bool = False
+    stdout: bool = True
+    stderr: bool = True
+
+
+class StreamOpened(Message, frozen=True):
+    """The stream is served; its first frames may already be under way."""
+
+    tty: bool = False
+
+
+TAKE = Verb(SERVICE, "take", Take, Empty, addressed=True)
+RELEASE = Verb(SERVICE, "release", Named, Empty, addressed=True)  # drained, acknowledged, forgotten
+EXEC_SYNC = Verb(SERVICE, "exec_sync", ExecSync, ExecSyncDone, addressed=True, repeatable=False)
+EXEC = Verb(SERVICE, "exec", OpenExec, StreamOpened, addressed=True, repeatable=False)
+ATTACH = Verb(SERVICE, "attach", OpenAttach, StreamOpened, addressed=True, repeatable=False)
+REOPEN_LOG = Verb(SERVICE, "reopen_log", Named, Empty, addressed=True)

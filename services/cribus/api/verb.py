@@ -1,0 +1,55 @@
+"""What a message and a verb are. Belongs here: nothing that knows how either travels."""
+
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+Q = TypeVar("Q", bound="Message")
+A = TypeVar("A", bound="Message")
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Data on the bus. Unknown fields are ignored and missing ones take their defaults, so that
+    versions N and N+1 understand each other."""
+
+
+class Empty(Message, frozen=True):
+    """A request or an answer that carries nothing."""
+
+
+class Verb(Generic[Q, A]):
+    """One thing a service can be asked: the only place where its name is written.
+
+    `addressed` verbs carry an id in the subject: one of many processes of the service answers.
+    A verb that is not `repeatable` must not run twice for one request id, not even after its server
+    died half-way: the caller is told ABORTED then.
+    """
+
+    __slots__ = ("addressed", "answer", "name", "repeatable", "request", "service")
+
+    def __init__(
+        self,
+        service: str,
+        name: str,
+        request: type[Q],
+        answer: type[A],
+        *,
+        addressed: bool = False,
+        repeatable: bool = True,
+    ) -> None:
+        self.service = service
+        self.name = name
+        self.request = request
+        self.answer = answer
+        self.addressed = addressed
+        self.repeatable = repeatable
+
+
+class Call(Protocol):
+    """How domain code asks another service. `id` addresses one process of it; `timeout` in seconds.
+
+    Raises CribusError: the peer's own error, Unavailable when nobody serves the verb, or
+    DeadlineExceeded when it is unknown whether it happened.
+    """
+
+    async def __call__(self, verb: Verb[Q, A], request: Q, /, *, id: str = "", timeout: float = 30.0) -> A: ...
