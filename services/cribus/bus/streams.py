@@ -1,0 +1,177 @@
+"""Exec and attach streams: bytes both ways over the bus, exact through a lost connection.
+
+No I/O here: the gateway and the command line drive it over nats-py, the shim over its slim client.
+
+Frames are msgpack lists, each side on its own subject (`subjects.stream`):
+    ["d", channel, offset, bytes]   data; `offset` counts from the channel's beginning
+    ["e", channel, offset]          no more data after `offset`
+    ["a", channel, offset]          everything before `offset` was taken; data may run to offset + WINDOW
+    ["r", width, height]            terminal size in characters
+    ["x", exit_code, message]       the process ended (server to client, after every channel's end)
+    ["q"]                           the client goes away
+    ["p"]                           say again what is not acknowledged: sent after a reconnect
+
+A sender keeps what is not acknowledged, at most WINDOW bytes a channel, and sends it again when its
+peer asks or its own connection comes back; the receiver drops what it already has. A receiver
+acknowledges only what its reader took, so a slow reader stops its own writer and nobody else.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from cribus.bus.codec import pack, unpack
+
+STDIN, STDOUT, STDERR = 0, 1, 2
+WINDOW = 256 << 10  # bytes not acknowledged, a channel
+CHUNK = 64 << 10  # bytes in one frame at most
+
+Send = Callable[[bytes], None]
+
+
+class Sender:
+    """One channel's outgoing half."""
+
+    __slots__ = ("_acked", "_buffer", "_channel", "_ended", "_send", "_sent")
+
+    def __init__(self, channel: int, send: Send) -> None:
+        self._channel = channel
+        self._send = send
+        self._acked = 0
+        self._sent = 0
+        self._buffer = bytearray()  # from _acked to _sent
+        self._ended = False
+
+    def room(self) -> int:
+        """How many bytes may be written now."""
+        return 0 if self._ended else WINDOW - len(self._buffer)
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Send as much of `data` as the window allows; returns how much that was."""
+        taken = memoryview(data)[: self.room()]
+        for at in range(0, len(taken), CHUNK):
+            piece = bytes(taken[at : at + CHUNK])
+            self._buffer += piece
+            self._send(pack(["d", self._channel, self._sent, piece]))
+            self._sent += len(piece)
+        return len(taken)
+
+    def end(self) -> None:
+        """Say that nothing follows. Idempotent."""
+        if not self._ended:
+            self._ended = True
+            self._send(pack(["e", self._channel, self._sent]))
+
+    def acknowledged(self, offset: int) -> None:
+        """The peer has everything before `offset`."""
+        fresh = min(offset, self._sent) - self._acked
+        if fresh > 0:
+            del self._buffer[:fresh]
+            self._acked += fresh
+
+    def drained(self) -> bool:
+        return not self._buffer
+
+    def repeat(self) -> None:
+        """Send again what was not acknowledged."""
+        for at in range(0, len(self._buffer), CHUNK):
+            self._send(pack(["d", self._channel, self._acked + at, bytes(self._buffer[at : at + CHUNK])]))
+        if self._ended:
+            self._send(pack(["e", self._channel, self._sent]))
+
+
+class Receiver:
+    """One channel's incoming half. `take` hands out data; `done` says how much of it was used up."""
+
+    __slots__ = ("_channel", "_end", "_got", "_send", "_told", "_used")
+
+    def __init__(self, channel: int, send: Send) -> None:
+        self._channel = channel
+        self._send = send
+        self._got = 0
+        self._used = 0
+        self._told = 0
+        self._end = -1
+
+    def data(self, offset: int, piece: bytes) -> bytes:
+        """What of `piece` is new and in order; a gap is dropped, its repeat will come."""
+        if offset > self._got:
+            self._send(pack(["p"]))
+            return b""
+        fresh = piece[self._got - offset :]
+        self._got += len(fresh)
+        if not fresh:
+            self.acknowledge()
+        return fresh
+
+    def end_at(self, offset: int) -> None:
+        self._end = offset
+
+    def at_end(self) -> bool:
+        """Every byte that will ever come was handed out."""
+        return self._end >= 0 and self._got >= self._end
+
+    def done(self, count: int) -> None:
+        """The reader has used `count` more bytes; tells the peer now and then."""
+        self._used += count
+        if self._used - self._told >= WINDOW // 4 or self.at_end():
+            self.acknowledge()
+
+    def acknowledge(self) -> None:
+        self._told = self._used
+        self._send(pack(["a", self._channel, self._used]))
+
+
+class Stream:
+    """All channels of one stream as one side sees them. `feed` turns a frame into what it means."""
+
+    def __init__(self, send: Send, outgoing: list[int], incoming: list[int]) -> None:
+        self._send = send
+        self.outgoing = {channel: Sender(channel, send) for channel in outgoing}
+        self.incoming = {channel: Receiver(channel, send) for channel in incoming}
+        self._final: bytes | None = None
+
+    def feed(self, frame: bytes) -> tuple[Any, ...]:
+        """One of ("data", channel, bytes), ("end", channel), ("acked", channel), ("resize", w, h),
+        ("exit", code, message), ("gone",), ("nothing",). Raises InvalidArgument for rubbish."""
+        kind, *rest = unpack(frame)
+        if kind == "d" and rest[0] in self.incoming:
+            fresh = self.incoming[rest[0]].data(rest[1], rest[2])
+            return ("data", rest[0], fresh) if fresh else ("nothing",)
+        if kind == "e" and rest[0] in self.incoming:
+            self.incoming[rest[0]].end_at(rest[1])
+            if self.incoming[rest[0]].at_end():
+                return ("end", rest[0])
+            self._send(pack(["p"]))
+        if kind == "a" and rest[0] in self.outgoing:
+            self.outgoing[rest[0]].acknowledged(rest[1])
+            return ("acked", rest[0])
+        if kind == "p":
+            self.repeat()
+        return {"r": ("resize", *rest), "x": ("exit", *rest), "q": ("gone",)}.get(kind, ("nothing",))
+
+    def resize(self, width: int, height: int) -> None:
+        self._send(pack(["r", width, height]))
+
+    def exit(self, code: int, message: str = "") -> None:
+        """The last word of the server; repeated with the rest when the client asks."""
+        self._final = pack(["x", code, message])
+        self._send(self._final)
+
+    def leave(self) -> None:
+        self._send(pack(["q"]))
+
+    def drained(self) -> bool:
+        return all(sender.drained() for sender in self.outgoing.values())
+
+    def reconnected(self) -> None:
+        """This side's connection is back: frames of both directions may have been lost."""
+        self.repeat()
+        self._send(pack(["p"]))
+
+    def repeat(self) -> None:
+        for sender in self.outgoing.values():
+            sender.repeat()
+        for receiver in self.incoming.values():
+            receiver.acknowledge()
+        if self._final is not None:
+            self._send(self._final)
