@@ -26,7 +26,7 @@ class Cgroups(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     conf_dir: str = "/etc/cni/net.d"
-    bin_dirs: list[str] = ["/opt/cni/bin", "/usr/lib/cni"]
+    bin_dirs: tuple[str, ...] = ("/opt/cni/bin", "/usr/lib/cni")
     bridge: str = "cribus0"  # of the built-in default network, used when conf_dir holds no list
     subnet: str = "10.88.0.0/16"
     table: str = "cribus"  # nftables table of masquerading and host ports

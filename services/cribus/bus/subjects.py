@@ -43,7 +43,7 @@ def progress(node: str, id: str) -> str:
 
 def inbox(service: str) -> str:
     """The prefix below which a service's answers arrive; no other user may listen there."""
-    return f"_INBOX_{service}"
+    return f"_INBOX.{service}"
 
 
 def event_stream(node: str) -> str:

@@ -1,0 +1,113 @@
+"""Asking. A call is sent again under the same request id until it is answered, so a service that is
+killed and restarted, or a bus that was away, costs time and has no second effect."""
+
+import asyncio
+import time
+import uuid
+from typing import Any, NamedTuple
+
+from nats.aio.msg import Msg
+
+from cribus import log
+from cribus.api.verb import A, Q, Verb
+from cribus.bus import codec, subjects
+from cribus.bus.connection import PATIENCE, RETRY, Connection, pause
+from cribus.errors import CribusError, DeadlineExceeded, Unavailable
+
+RESEND = 0.5  # seconds without an answer after which a request is sent again
+ADDRESSED_PATIENCE = 1.0  # seconds: one process of many may be gone for good
+
+
+class _Waiting:
+    """One call in flight: its answer, or the news that nobody serves the verb."""
+
+    __slots__ = ("_answer", "_changed", "nobody", "whole")
+
+    def __init__(self) -> None:
+        self._answer = codec.Answer()
+        self._changed = asyncio.Event()
+        self.whole: dict[str, Any] | None = None
+        self.nobody = False
+
+    def feed(self, msg: Msg) -> None:
+        if msg.headers and msg.headers.get("Status") == "503":
+            self.nobody = True
+        else:
+            self.whole = self._answer.feed(msg.data) or self.whole
+        if self.nobody or self.whole is not None:
+            self._changed.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Until something changed, at most so long."""
+        self._changed.clear()
+        if self.whole is None:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._changed.wait()
+            except TimeoutError:
+                return
+
+
+async def call(connection: Connection, verb: Verb[Q, A], request: Q, target: tuple[str, float]) -> A:
+    """The answer of whoever serves `verb`; `target` is (id or "", timeout in seconds).
+
+    Raises the peer's own CribusError, Unavailable when nobody serves the verb (nothing ran), or
+    DeadlineExceeded when it is unknown whether it happened.
+    """
+    id, timeout = target
+    meta = codec.Meta(
+        id=uuid.uuid4().hex,
+        deadline=time.time_ns() + int(timeout * 1e9),
+        trace=log.current("trace") or uuid.uuid4().hex[:16],
+        sender=connection.service,
+    )
+    waiting = _Waiting()
+    connection.answers[meta.id] = waiting.feed
+    try:
+        async with asyncio.timeout(timeout):
+            answer = await _asked(connection, _Question(verb, id, meta, request), waiting)
+    except TimeoutError as error:
+        raise DeadlineExceeded(
+            f"{verb.service}.{verb.name} gave no answer within {timeout:g} s; it may still happen"
+        ) from error
+    finally:
+        del connection.answers[meta.id]
+    return codec.result(verb.answer, answer)
+
+
+class _Question(NamedTuple):
+    verb: Verb[Any, Any]
+    id: str
+    meta: codec.Meta
+    request: Any
+
+
+async def _asked(connection: Connection, what: _Question, waiting: _Waiting) -> dict[str, Any]:
+    """Send until there is an answer. `n` counts sendings that may have been received."""
+    meta = what.meta
+    subject = subjects.verb(connection.node, what.verb, what.id)
+    patience = ADDRESSED_PATIENCE if what.verb.addressed else PATIENCE
+    give_up = time.monotonic() + patience
+    while True:
+        sent = await connection.send(subject, codec.pack_request(meta, what.request), connection.reply_to(meta.id))
+        if sent:
+            waiting.nobody = False
+            await waiting.wait(RESEND)
+        if waiting.whole is not None:
+            return waiting.whole
+        if sent and not waiting.nobody:
+            meta.n += 1
+            give_up = time.monotonic() + patience
+        elif time.monotonic() >= give_up:
+            raise _unavailable(what, connected=sent)
+        else:
+            await pause(RETRY)
+
+
+def _unavailable(what: _Question, *, connected: bool) -> CribusError:
+    service, verb = what.verb.service, what.verb.name
+    if not connected:
+        return Unavailable("the bus is away; `cribus status` shows whether nats runs")
+    if what.meta.n > 1:
+        return DeadlineExceeded(f"{service} went away while it ran {verb}; it may or may not have happened")
+    return Unavailable(f"nobody serves {service}.{verb}; `cribus status` shows whether {service} runs")

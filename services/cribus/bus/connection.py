@@ -1,0 +1,160 @@
+"""One process's connection to the bus: who it is there, whether it is up, and what arrives for it.
+
+nats-py's defaults break the promise (it sends buffered requests later, gives up reconnecting,
+notices a dead peer after minutes), hence the options in `open`.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+import msgspec
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from cribus.bus import subjects
+from cribus.errors import Unavailable
+
+PATIENCE = 5.0  # seconds for which "not there" is taken for a restart
+RETRY = 0.02  # seconds between tries while it is not there
+T = TypeVar("T")
+_logger = logging.getLogger(__name__)
+
+
+async def pause(seconds: float) -> None:
+    """Let a moment pass between two tries of what has no event to wait for."""
+    loop = asyncio.get_running_loop()
+    over = loop.create_future()
+    timer = loop.call_later(seconds, over.set_result, None)
+    try:
+        await over
+    finally:
+        timer.cancel()
+
+
+class Login(msgspec.Struct, frozen=True):
+    """Where the bus is and as whom to speak there."""
+
+    url: str
+    node: str
+    service: str
+    user: str = ""
+    password: str = ""
+
+
+class Connection:
+    """`answers` maps a token to what takes the messages sent to `reply_to(token)`."""
+
+    def __init__(self, login: Login) -> None:
+        self.login = login
+        self.node = login.node
+        self.service = login.service
+        self.nats = Client()
+        self.up = asyncio.Event()
+        self.down = asyncio.Event()
+        self.down.set()
+        self.answers: dict[str, Callable[[Msg], None]] = {}
+        self.on_reconnect: list[Callable[[], None]] = []
+        self._inbox = f"{subjects.inbox(login.service)}.{uuid.uuid4().hex}"
+
+    async def open(self) -> None:
+        """Connect, for as long as it takes. Raises NatsError when the bus refuses the credentials."""
+        self.nats = await nats.connect(
+            servers=[self.login.url],
+            name=f"cribus-{self.service}",
+            user=self.login.user or None,
+            password=self.login.password or None,
+            inbox_prefix=subjects.inbox(self.service).encode(),
+            pending_size=0,
+            connect_timeout=1,
+            reconnect_time_wait=0.02,
+            max_reconnect_attempts=-1,
+            ping_interval=2,
+            max_outstanding_pings=2,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_down,
+            reconnected_cb=self._on_up,
+        )
+        await self.nats.subscribe(f"{self._inbox}.*", cb=self._on_answer, pending_msgs_limit=-1, pending_bytes_limit=-1)
+        self._set(up=True)
+
+    async def close(self) -> None:
+        self._set(up=False)
+        await self.nats.close()
+
+    def reply_to(self, token: str) -> str:
+        return f"{self._inbox}.{token}"
+
+    def _set(self, *, up: bool) -> None:
+        (self.up if up else self.down).set()
+        (self.down if up else self.up).clear()
+
+    async def _on_error(self, error: Exception) -> None:
+        _logger.warning("bus error", extra={"cause": f"{type(error).__name__}: {error}"})
+
+    async def _on_down(self) -> None:
+        self._set(up=False)
+
+    async def _on_up(self) -> None:
+        self._set(up=True)
+        _logger.info("bus is back")
+        for callback in list(self.on_reconnect):
+            callback()
+
+    async def _on_answer(self, msg: Msg) -> None:
+        take = self.answers.get(msg.subject.rpartition(".")[2])
+        if take is not None:
+            take(msg)
+
+    async def send(self, subject: str, data: bytes, reply: str = "") -> bool:
+        """Publish now or not at all: False while the bus is away."""
+        if not self.up.is_set():
+            return False
+        try:
+            await self.nats.publish(subject, data, reply=reply)
+        except NatsError as error:
+            _logger.debug("not sent", extra={"subject": subject, "cause": str(error)})
+            return False
+        return True
+
+    async def while_up(self, attempt: Callable[[], Coroutine[Any, Any, T]], patience: float = PATIENCE) -> T:
+        """The result of `attempt`, made again while it fails for want of the bus; it must be repeatable.
+
+        Raises Unavailable when the bus does not come back within `patience` seconds.
+        """
+        end = time.monotonic() + patience
+        while True:
+            await self._wait_up(end)
+            try:
+                async with asyncio.timeout(max(RETRY, end - time.monotonic())):
+                    return await self._or_down(attempt())
+            except (NatsError, ConnectionError, TimeoutError) as error:
+                if time.monotonic() >= end:
+                    raise Unavailable(f"the bus does not answer ({error}); see `cribus doctor`") from error
+                await pause(RETRY)
+
+    async def _wait_up(self, end: float) -> None:
+        try:
+            async with asyncio.timeout(max(0.0, end - time.monotonic())):
+                await self.up.wait()
+        except TimeoutError as error:
+            raise Unavailable("the bus is away; `cribus status` shows whether nats runs") from error
+
+    async def _or_down(self, work: Awaitable[T]) -> T:
+        """The work's result; ConnectionError as soon as the connection drops under it."""
+        task = asyncio.ensure_future(work)
+        down = asyncio.ensure_future(self.down.wait())
+        try:
+            await asyncio.wait({task, down}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise ConnectionError("the bus went away")
+        finally:
+            for one in (task, down):
+                one.cancel()
+            await asyncio.gather(task, down, return_exceptions=True)

@@ -1,0 +1,116 @@
+"""A user a service, with the least subjects it needs; made once, kept in files only root can read.
+
+`<root>/bus/nats.conf` is the node's own server's configuration, `<root>/bus/<service>.json` what a
+service logs in with. On a cluster that is somebody else's (`bus.url`), the operator puts the same
+JSON files there.
+"""
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from cribus.bus import subjects
+from cribus.bus.connection import Login
+from cribus.config import Settings
+from cribus.errors import FailedPrecondition
+
+# Whom each user may call. What it may answer, publish as events and read follows from its name.
+CALLS: dict[str, tuple[str, ...]] = {
+    "gateway": ("manager", "images", "shim"),
+    "manager": ("images", "shimd", "executor", "shim"),
+    "images": (),
+    "shimd": (),
+    "shim": ("executor",),
+    "executor": (),
+    "cli": ("manager", "images", "shim", "shimd", "executor"),
+}
+_STREAMS = ("gateway", "shim", "cli")
+_READS_EVENTS = ("gateway", "manager", "cli")
+
+
+def directory(settings: Settings) -> Path:
+    return Path(settings.root) / "bus"
+
+
+def login(settings: Settings, service: str) -> Login:
+    """As whom `service` speaks on the bus. Raises FailedPrecondition when nothing was made for it."""
+    url = settings.bus.url or f"nats://{settings.bus.listen}"
+    path = directory(settings) / f"{service}.json"
+    try:
+        known = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise FailedPrecondition(f"{path} is missing; `cribus up` makes the credentials of a node") from error
+    except PermissionError as error:
+        raise FailedPrecondition(f"{path} is for root only; run this as root") from error
+    return Login(url=url, node=settings.node, service=service, user=known["user"], password=known["password"])
+
+
+def ensure(settings: Settings) -> Path:
+    """Make what is missing; keeps the passwords that exist. The path of nats.conf. Idempotent."""
+    base = directory(settings)
+    base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    users = []
+    for service in CALLS:
+        path = base / f"{service}.json"
+        if not path.exists():
+            _write(path, json.dumps({"user": f"{settings.node}-{service}", "password": secrets.token_urlsafe(32)}))
+        known = json.loads(path.read_text())
+        users.append({**known, "permissions": permissions(settings.node, service)})
+    conf = base / "nats.conf"
+    _write(conf, json.dumps(_server(settings, users), indent=2))
+    return conf
+
+
+def _server(settings: Settings, users: list[dict[str, Any]]) -> dict[str, Any]:
+    # sync_interval always: a record that was acknowledged survives a power cut
+    return {
+        "listen": settings.bus.listen,
+        "server_name": f"cribus-{settings.node}",
+        "max_payload": 1 << 20,
+        "ping_interval": "5s",
+        "jetstream": {"store_dir": str(directory(settings) / "jetstream"), "sync_interval": "always"},
+        "authorization": {"users": users, "timeout": 2},
+    }
+
+
+def permissions(node: str, service: str) -> dict[str, Any]:
+    """nats-server permissions of one user, derived from what it serves and calls."""
+    base = f"cribus.{node}"
+    publish = [f"{base}.{peer}.>" for peer in CALLS[service]] + [f"{base}.events.>", "_INBOX.>", "$SRV.>"]
+    listen = [f"{base}.{service}.>", f"{subjects.inbox(service)}.>", "$SRV.>"]
+    if service in _STREAMS:
+        publish.append(f"{base}.stream.>")
+        listen.append(f"{base}.stream.>")
+    if service == "images":
+        publish.append(f"{base}.progress.>")
+    if service == "cli":
+        listen.append(f"{base}.progress.>")
+    publish += _jetstream(node, service)
+    return {"publish": {"allow": publish}, "subscribe": {"allow": listen}}
+
+
+def _jetstream(node: str, service: str) -> list[str]:
+    stream = subjects.event_stream(node)
+    allowed = [f"$JS.API.STREAM.INFO.{stream}", f"$JS.API.STREAM.CREATE.{stream}", "$JS.API.INFO"]
+    if service in _READS_EVENTS:
+        allowed += [f"$JS.API.CONSUMER.*.{stream}.>", f"$JS.API.CONSUMER.MSG.NEXT.{stream}.>"]
+        allowed += [
+            f"$JS.API.CONSUMER.DURABLE.CREATE.{stream}.>",
+            f"$JS.ACK.{stream}.>",
+            f"$JS.API.CONSUMER.*.{stream}",
+        ]
+    if service == "manager":
+        allowed += ["$JS.API.>", f"$KV.{subjects.bucket(node)}.>"]
+    return allowed
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)

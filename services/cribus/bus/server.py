@@ -1,0 +1,148 @@
+"""Answering. One subscription a service; a table of verbs; every request in a task of its own.
+
+A request that is known by its id is never run twice: while it runs a repeat waits for the same
+result, afterwards it gets the same answer again. Deadlines are checked before anything is done.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+from nats.aio.msg import Msg
+
+from cribus import log
+from cribus.api.verb import Verb
+from cribus.bus import codec
+from cribus.bus.connection import Connection
+from cribus.errors import Aborted, CribusError, DeadlineExceeded, Internal, Unimplemented
+
+Handler = Callable[[Any], Awaitable[Any]]
+Table = Mapping[Verb[Any, Any], Handler]
+_KEEP = 30.0  # seconds for which an answer is kept for a repeat
+_KEEP_BYTES = 64 << 10  # a larger answer of a repeatable verb is made again
+_DRAIN = 5.0  # seconds that running requests get at the end
+_logger = logging.getLogger(__name__)
+
+
+class _Job:
+    """One request id: who waits for it, and its answer once there is one."""
+
+    __slots__ = ("answer", "at", "replies")
+
+    def __init__(self, reply: str) -> None:
+        self.replies = {reply}
+        self.answer: list[bytes] | None = None
+        self.at = 0.0
+
+
+class Server:
+    """Serves a table on a connection."""
+
+    def __init__(self, connection: Connection, table: Table) -> None:
+        self._connection = connection
+        self._verbs = {verb.name: (verb, handler) for verb, handler in table.items()}
+        self._jobs: OrderedDict[str, _Job] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def on_message(self, msg: Msg) -> None:
+        """Take one request; its work goes on in a task."""
+        try:
+            meta, body = codec.unpack_request(msg.data)
+        except CribusError as error:
+            await self._answer(msg.reply, codec.pack_error(error))
+            return
+        known = self._jobs.get(meta.id)
+        if known is None:
+            task = asyncio.create_task(self._run(msg, meta, body))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        elif known.answer is None:
+            known.replies.add(msg.reply)
+        else:
+            await self._answer(msg.reply, known.answer)
+
+    async def _run(self, msg: Msg, meta: codec.Meta, body: Any) -> None:
+        self._forget_old()
+        job = self._jobs[meta.id] = _Job(msg.reply)
+        name = msg.subject.split(".")[3]
+        with log.ids(trace=meta.trace, request=meta.id):
+            try:
+                answer = codec.pack_reply(await self._handle(name, meta, body))
+            except BaseException as error:
+                answer = codec.pack_error(_explained(name, error))
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+            finally:
+                job.at = time.monotonic()
+                for reply in job.replies:
+                    await self._answer(reply, answer)
+                if sum(map(len, answer)) > _KEEP_BYTES and self._verbs[name][0].repeatable:
+                    del self._jobs[meta.id]
+                job.answer = answer
+
+    async def _handle(self, name: str, meta: codec.Meta, body: Any) -> Any:
+        if name not in self._verbs:
+            raise Unimplemented(f"{self._connection.service} does not know the verb {name}; it may be older than you")
+        verb, handler = self._verbs[name]
+        if meta.n > 1 and not verb.repeatable:
+            raise Aborted(f"the process that ran {name} died; it may or may not have happened")
+        if meta.deadline and time.time_ns() > meta.deadline:
+            raise DeadlineExceeded(f"{name} arrived after its deadline and was not run")
+        return await handler(codec.to_message(verb.request, body))
+
+    async def _answer(self, reply: str, payloads: list[bytes]) -> None:
+        """Send an answer; while the bus is away it waits in its job for the caller's repeat."""
+        if reply:
+            for payload in payloads:
+                await self._connection.send(reply, payload)
+
+    def _forget_old(self) -> None:
+        horizon = time.monotonic() - _KEEP
+        for id, job in list(self._jobs.items()):
+            if job.answer is None:
+                continue
+            if job.at > horizon:
+                break
+            del self._jobs[id]
+
+    async def drain(self) -> None:
+        """Let running requests finish, for a while."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_DRAIN)
+        for task in self._tasks:
+            task.cancel()
+
+
+def _explained(name: str, error: BaseException) -> BaseException:
+    """The one cause worth telling: an ExceptionGroup of one task group is its first real error."""
+    while isinstance(error, BaseExceptionGroup):
+        causes: tuple[BaseException, ...] = error.exceptions
+        error = next((cause for cause in causes if isinstance(cause, CribusError)), causes[0])
+    if isinstance(error, CribusError):
+        return error
+    if isinstance(error, asyncio.CancelledError):
+        return Aborted(f"{name} was cut short because the service stops; repeat it")
+    _logger.error("request failed", extra={"verb": name}, exc_info=error)
+    return Internal(f"{name} failed: {type(error).__name__}: {error}")
+
+
+@contextlib.asynccontextmanager
+async def serve(connection: Connection, table: Table) -> AsyncIterator[None]:
+    """While inside, this process answers the verbs of `table`, together with its likes."""
+    server = Server(connection, table)
+    subscription = await connection.nats.subscribe(
+        f"cribus.{connection.node}.{connection.service}.*",
+        queue=connection.service,
+        cb=server.on_message,
+        pending_msgs_limit=-1,
+        pending_bytes_limit=-1,
+    )
+    try:
+        yield
+    finally:
+        await subscription.unsubscribe()
+        await server.drain()

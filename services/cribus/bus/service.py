@@ -1,0 +1,84 @@
+"""A service's life on the bus: connect, agree, answer, until told to stop."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+
+from nats import micro
+
+from cribus.api.events import Event
+from cribus.api.verb import A, Message, Q, Verb
+from cribus.bus import client, credentials, server, subjects
+from cribus.bus.codec import pack_message
+from cribus.bus.connection import Connection
+from cribus.bus.events import Events, Seen
+from cribus.bus.kv import Records
+from cribus.config import Settings
+
+VERSION = "0.1.0"
+_logger = logging.getLogger(__name__)
+
+
+class Bus:
+    """What a process does on the bus. `connection` is for streams and subscriptions of its own."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.node = connection.node
+        self.kv = Records(connection)
+        self.events = Events(connection)
+
+    async def call(self, verb: Verb[Q, A], request: Q, /, *, id: str = "", timeout: float = 30.0) -> A:
+        """Ask a service (api/verb.py, `Call`)."""
+        return await client.call(self.connection, verb, request, (id, timeout))
+
+    async def publish(self, event: Event) -> None:
+        """Tell the node's event stream; never waits for the bus."""
+        await self.events.publish(event)
+
+    async def tell(self, id: str, message: Message) -> None:
+        """Progress of something that a client waits for: not stored, lost if nobody listens."""
+        await self.connection.send(subjects.progress(self.node, id), pack_message(message))
+
+    def follow(self, kind: str = "*", *, durable: str = "", since: int = -1) -> AsyncIterator[Seen]:
+        """Events as they come (bus/events.py)."""
+        return self.events.follow(kind, durable=durable, since=since)
+
+    def serve(self, table: server.Table) -> AbstractAsyncContextManager[None]:
+        """While inside, answer these verbs."""
+        return server.serve(self.connection, table)
+
+
+@contextlib.asynccontextmanager
+async def connect(settings: Settings, service: str) -> AsyncIterator[Bus]:
+    """The bus as `service` sees it. Waits for the bus as long as it takes."""
+    connection = Connection(credentials.login(settings, service))
+    await connection.open()
+    bus = Bus(connection)
+    pump = asyncio.create_task(bus.events.pump())
+    admin = await micro.add_service(
+        connection.nats, name=f"cribus-{service}", version=VERSION, metadata={"node": settings.node}
+    )
+    try:
+        yield bus
+    finally:
+        await bus.events.flushed(2.0)
+        pump.cancel()
+        await asyncio.gather(pump, return_exceptions=True)
+        if connection.up.is_set():
+            await admin.stop()
+        await connection.close()
+
+
+async def until_told_to_stop() -> None:
+    """Say that the service is ready, then wait for SIGTERM or SIGINT."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    _logger.info("ready")
+    await told.wait()
+    _logger.info("stopping")

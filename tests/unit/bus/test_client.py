@@ -1,0 +1,178 @@
+"""Calls over the real server: answers, errors, repeats, restarts and a bus that goes away."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from cribus.api.executor import CREATE_POD, CreatePod, PodCreated
+from cribus.api.shim import EXEC_SYNC, ExecSync, ExecSyncDone
+from cribus.bus import client, service
+from cribus.errors import Aborted, DeadlineExceeded, InvalidArgument, NotFound, Unavailable
+
+
+def test_an_answer_and_an_error_come_back(with_server: Any) -> None:
+    async def scenario(server: Any) -> None:
+        async def create(request: CreatePod) -> PodCreated:
+            if request.pod == "bad":
+                raise NotFound("no such thing")
+            return PodCreated(cgroup=request.pod, pid=3)
+
+        async with (
+            service.connect(server.settings, "executor") as executor,
+            service.connect(server.settings, "manager") as manager,
+            executor.serve({CREATE_POD: create}),
+        ):
+            assert (await manager.call(CREATE_POD, CreatePod(pod="x"))).pid == 3
+            with pytest.raises(NotFound, match="no such thing"):
+                await manager.call(CREATE_POD, CreatePod(pod="bad"))
+
+    with_server(scenario)
+
+
+def test_an_answer_larger_than_a_message_arrives_whole(with_server: Any) -> None:
+    async def scenario(server: Any) -> None:
+        async def create(request: CreatePod) -> PodCreated:
+            return PodCreated(namespaces={"x": "y" * 3_000_000})
+
+        async with (
+            service.connect(server.settings, "executor") as executor,
+            service.connect(server.settings, "manager") as manager,
+            executor.serve({CREATE_POD: create}),
+        ):
+            assert len((await manager.call(CREATE_POD, CreatePod(pod="x"))).namespaces["x"]) == 3_000_000
+
+    with_server(scenario)
+
+
+def test_a_slow_operation_runs_once_though_it_is_asked_for_again(with_server: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(client, "RESEND", 0.02)
+
+    async def scenario(server: Any) -> None:
+        runs = 0
+        release = asyncio.Event()
+
+        async def create(request: CreatePod) -> PodCreated:
+            nonlocal runs
+            runs += 1
+            asyncio.get_running_loop().call_later(0.3, release.set)
+            await release.wait()
+            return PodCreated(pid=runs)
+
+        async with (
+            service.connect(server.settings, "executor") as executor,
+            service.connect(server.settings, "manager") as manager,
+            executor.serve({CREATE_POD: create}),
+        ):
+            assert (await manager.call(CREATE_POD, CreatePod(pod="x"))).pid == 1
+            assert runs == 1
+
+    with_server(scenario)
+
+
+def test_nobody_there_and_a_late_starter(with_server: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(client, "PATIENCE", 0.2)
+
+    async def scenario(server: Any) -> None:
+        async with service.connect(server.settings, "manager") as manager:
+            with pytest.raises(Unavailable, match="nobody serves executor"):
+                await manager.call(CREATE_POD, CreatePod(pod="x"))
+            monkeypatch.setattr(client, "PATIENCE", 5.0)
+            asking = asyncio.create_task(manager.call(CREATE_POD, CreatePod(pod="x")))
+
+            async def create(request: CreatePod) -> PodCreated:
+                return PodCreated(pid=1)
+
+            async with service.connect(server.settings, "executor") as executor, executor.serve({CREATE_POD: create}):
+                assert (await asking).pid == 1
+
+    with_server(scenario)
+
+
+def test_what_must_not_run_twice_is_aborted_by_the_next_server(with_server: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(client, "RESEND", 0.05)
+
+    async def scenario(server: Any) -> None:
+        never = asyncio.Event()
+
+        async def hang(request: ExecSync) -> ExecSyncDone:
+            await never.wait()
+            return ExecSyncDone()
+
+        async with service.connect(server.settings, "gateway") as gateway:
+            async with service.connect(server.settings, "shim") as first:
+                # addressed verbs are served by the shim's own client; here a plain subscription will do
+                await first.connection.nats.subscribe(f"cribus.unit.shim.exec_sync.{'a' * 8}")
+                asking = asyncio.create_task(
+                    gateway.call(EXEC_SYNC, ExecSync(container="a" * 8, cmd=["x"]), id="a" * 8)
+                )
+                await asyncio.wait({asking}, timeout=0.2)
+            async with service.connect(server.settings, "shim") as second:
+                from cribus.bus.server import Server
+
+                taker = Server(second.connection, {EXEC_SYNC: hang})
+                await second.connection.nats.subscribe(f"cribus.unit.shim.*.{'a' * 8}", cb=taker.on_message)
+                with pytest.raises(Aborted):
+                    await asking
+
+    with_server(scenario)
+
+
+def test_a_deadline_is_an_unknown_end(with_server: Any) -> None:
+    async def scenario(server: Any) -> None:
+        async def create(request: CreatePod) -> PodCreated:
+            await asyncio.Event().wait()
+            return PodCreated()
+
+        async with (
+            service.connect(server.settings, "executor") as executor,
+            service.connect(server.settings, "manager") as manager,
+        ):
+            serving = executor.serve({CREATE_POD: create})
+            await serving.__aenter__()
+            began = time.monotonic()
+            with pytest.raises(DeadlineExceeded):
+                await manager.call(CREATE_POD, CreatePod(pod="x"), timeout=0.1)
+            assert time.monotonic() - began < 2
+
+    with_server(scenario)
+
+
+def test_a_killed_bus_fails_calls_clearly_and_then_works_again(with_server: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(client, "PATIENCE", 0.3)
+
+    async def scenario(server: Any) -> None:
+        async def create(request: CreatePod) -> PodCreated:
+            return PodCreated(pid=9)
+
+        async with (
+            service.connect(server.settings, "executor") as executor,
+            service.connect(server.settings, "manager") as manager,
+            executor.serve({CREATE_POD: create}),
+        ):
+            await server.kill()
+            await manager.connection.down.wait()
+            with pytest.raises(Unavailable, match="bus is away"):
+                await manager.call(CREATE_POD, CreatePod(pod="x"))
+            monkeypatch.setattr(client, "PATIENCE", 5.0)
+            asking = asyncio.create_task(manager.call(CREATE_POD, CreatePod(pod="x")))
+            await server.start()
+            assert (await asking).pid == 9
+
+    with_server(scenario)
+
+
+def test_a_wrong_message_is_the_callers_fault(with_server: Any) -> None:
+    async def scenario(server: Any) -> None:
+        async def create(request: CreatePod) -> PodCreated:
+            return PodCreated()
+
+        async with (
+            service.connect(server.settings, "executor") as executor,
+            service.connect(server.settings, "manager") as manager,
+            executor.serve({CREATE_POD: create}),
+        ):
+            with pytest.raises(InvalidArgument, match="pod"):
+                await manager.call(CREATE_POD, CreatePod(pod=3))  # type: ignore[arg-type]
+
+    with_server(scenario)

@@ -1,0 +1,38 @@
+import pytest
+from cribus.api.executor import CreatePod, IdMap, PodCreated
+from cribus.api.shim import ExecSyncDone
+from cribus.bus import codec
+from cribus.errors import InvalidArgument, NotFound, Unknown
+
+
+def test_round_trip_keeps_bytes_and_nested_structures() -> None:
+    done = ExecSyncDone(stdout=b"\x00\xff", exit_code=3)
+    [packed] = codec.pack_reply(done)
+    assert codec.result(ExecSyncDone, codec.Answer().feed(packed) or {}) == done
+    pod = CreatePod(pod="x", uids=[IdMap(container=0, host=1, size=2)])
+    meta, body = codec.unpack_request(codec.pack_request(codec.Meta(id="r", deadline=5), pod))
+    assert (meta.id, meta.deadline) == ("r", 5)
+    assert codec.to_message(CreatePod, body) == pod
+
+
+def test_parts_arrive_in_any_order() -> None:
+    parts = codec.pack_reply(PodCreated(cgroup="z" * (3 * codec.MAX_PAYLOAD)))
+    assert len(parts) > 3
+    answer = codec.Answer()
+    whole = [answer.feed(part) for part in reversed([*parts, parts[0]])]
+    assert [one for one in whole if one]
+
+
+def test_unknown_fields_are_ignored_and_unknown_codes_kept() -> None:
+    assert codec.to_message(CreatePod, {"pod": "x", "future": 1}).pod == "x"
+    with pytest.raises(Unknown):
+        codec.result(PodCreated, {"code": "BRAND_NEW", "message": "m"})
+    with pytest.raises(NotFound, match="gone"):
+        codec.result(PodCreated, codec.Answer().feed(codec.pack_error(NotFound("gone"))[0]) or {})
+
+
+def test_rubbish_and_oversize_are_refused() -> None:
+    with pytest.raises(InvalidArgument):
+        codec.unpack_request(b"\xc1")
+    with pytest.raises(InvalidArgument, match="fit into one message"):
+        codec.pack_request(codec.Meta(), CreatePod(pod="x" * 800_000))
