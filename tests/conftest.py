@@ -1,0 +1,20 @@
+"""A running node for whoever asks: tests/node, tests/chaos and tests/conformance share one."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests import harness
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Node]:
+    with harness.node(tmp_path_factory.mktemp("node")) as one:
+        yield one
+
+
+@pytest.fixture
+def clean(node: harness.Node) -> Iterator[harness.Node]:
+    """The node, which must be empty again when the test is over."""
+    yield node
+    node.assert_clean()
