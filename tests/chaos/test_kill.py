@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -55,11 +56,15 @@ def _kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
+def _works(node: Node, call: tuple[str, ...]) -> bool:
+    return node.try_crictl(*call).returncode == 0
+
+
 def _whole_again(node: Node, container: str) -> float:
     """Seconds until every kind of call works."""
     began = time.monotonic()
     for call in (("ps",), ("pods",), ("images",), ("exec", "-s", container, "true")):
-        until(lambda call=call: node.try_crictl(*call).returncode == 0, 10, f"crictl {call[0]} works")
+        until(partial(_works, node, call), 10, f"crictl {call[0]} works")
     return time.monotonic() - began
 
 
