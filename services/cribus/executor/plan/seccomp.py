@@ -42,6 +42,10 @@ _ARCHITECTURES = {
     "SCMP_ARCH_ARM": 0x40000028,
     "SCMP_ARCH_AARCH64": 0xC00000B7,
 }
+_KIN: dict[str, tuple[str, ...]] = {
+    "x86_64": ("SCMP_ARCH_X86", "SCMP_ARCH_X86_64", "SCMP_ARCH_X32"),
+    "aarch64": ("SCMP_ARCH_ARM", "SCMP_ARCH_AARCH64"),
+}
 _FLAGS = {
     "SECCOMP_FILTER_FLAG_TSYNC": 1,
     "SECCOMP_FILTER_FLAG_LOG": 2,
@@ -131,9 +135,7 @@ def _add_architectures(context: int, names: list[str]) -> None:
 
 
 def _kin(name: str) -> bool:
-    families = {"x86_64": ("SCMP_ARCH_X86", "SCMP_ARCH_X86_64", "SCMP_ARCH_X32")}
-    families["aarch64"] = ("SCMP_ARCH_ARM", "SCMP_ARCH_AARCH64")
-    return name in families.get(os.uname().machine, ())
+    return name in _KIN.get(os.uname().machine, ())
 
 
 def _add_rule(context: int, rule: dict[str, Any], action: int) -> None:
