@@ -95,9 +95,13 @@ class Connection:
         (self.down if up else self.up).clear()
 
     async def _on_error(self, error: Exception) -> None:
-        _logger.warning("bus error", extra={"cause": f"{type(error).__name__}: {error}"})
+        # while it is away every attempt to reconnect fails; that it went away is said once
+        level = logging.WARNING if self.up.is_set() else logging.DEBUG
+        _logger.log(level, "bus error", extra={"cause": f"{type(error).__name__}: {error}"})
 
     async def _on_down(self) -> None:
+        if self.up.is_set():
+            _logger.warning("bus went away")
         self._set(up=False)
 
     async def _on_up(self) -> None:

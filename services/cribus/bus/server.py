@@ -23,7 +23,6 @@ from cribus.errors import Aborted, CribusError, DeadlineExceeded, Internal, Unim
 Handler = Callable[[Any], Awaitable[Any]]
 Table = Mapping[Verb[Any, Any], Handler]
 _KEEP = 30.0  # seconds for which an answer is kept for a repeat
-_KEEP_BYTES = 64 << 10  # a larger answer of a repeatable verb is made again
 _DRAIN = 5.0  # seconds that running requests get at the end
 _logger = logging.getLogger(__name__)
 
@@ -57,7 +56,9 @@ class Server:
             return
         known = self._jobs.get(meta.id)
         if known is None:
-            task = asyncio.create_task(self._run(msg, meta, body))
+            self._forget_old()
+            job = self._jobs[meta.id] = _Job(msg.reply)  # before any await: its repeat may be next in line
+            task = asyncio.create_task(self._run(job, msg.subject.split(".")[3], meta, body))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         elif known.answer is None:
@@ -65,10 +66,7 @@ class Server:
         else:
             await self._answer(msg.reply, known.answer)
 
-    async def _run(self, msg: Msg, meta: codec.Meta, body: Any) -> None:
-        self._forget_old()
-        job = self._jobs[meta.id] = _Job(msg.reply)
-        name = msg.subject.split(".")[3]
+    async def _run(self, job: _Job, name: str, meta: codec.Meta, body: Any) -> None:
         with log.ids(trace=meta.trace, request=meta.id):
             try:
                 answer = codec.pack_reply(await self._handle(name, meta, body))
@@ -78,11 +76,11 @@ class Server:
                     raise
             finally:
                 job.at = time.monotonic()
+                job.answer = answer  # from here on a repeat is answered at once
                 for reply in job.replies:
                     await self._answer(reply, answer)
-                if sum(map(len, answer)) > _KEEP_BYTES and self._verbs[name][0].repeatable:
-                    del self._jobs[meta.id]
-                job.answer = answer
+                if len(answer) > 1 and self._verbs[name][0].repeatable:
+                    del self._jobs[meta.id]  # too large to keep: a repeat makes it again
 
     async def _handle(self, name: str, meta: codec.Meta, body: Any) -> Any:
         if name not in self._verbs:

@@ -1,0 +1,68 @@
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from cribus.bus import service
+from cribus.bus.connection import pause
+from cribus.errors import Unavailable
+
+
+def test_nothing_is_sent_late(with_server: Any) -> None:
+    async def scenario(server: Any) -> None:
+        async with service.connect(server.settings, "cli") as bus:
+            heard: list[bytes] = []
+            assert await bus.connection.send("cribus.unit.manager.x", b"1")
+            await server.kill()
+            await bus.connection.down.wait()
+            assert not await bus.connection.send("cribus.unit.manager.x", b"stale")
+            await server.start()
+            await bus.connection.up.wait()
+            async with service.connect(server.settings, "manager") as other:
+
+                async def hear(msg: Any) -> None:
+                    heard.append(msg.data)
+
+                await other.connection.nats.subscribe("cribus.unit.manager.x", cb=hear)
+                await other.connection.nats.flush()
+                assert await bus.connection.send("cribus.unit.manager.x", b"2")
+                await bus.connection.nats.flush()
+                await other.connection.nats.flush()
+            assert heard == [b"2"]
+
+    with_server(scenario)
+
+
+def test_work_is_done_again_when_the_bus_comes_back(with_server: Any) -> None:
+    async def scenario(server: Any) -> None:
+        async with service.connect(server.settings, "cli") as bus:
+            attempts = 0
+            restarts: list[asyncio.Task[None]] = []
+
+            async def restart() -> None:
+                await server.kill()
+                await server.start()
+
+            async def attempt() -> int:
+                nonlocal attempts
+                attempts += 1
+                if attempts == 1:
+                    restarts.append(asyncio.create_task(restart()))
+                    await asyncio.Event().wait()
+                return attempts
+
+            assert await bus.connection.while_up(attempt) == 2
+            await server.kill()
+            await bus.connection.down.wait()
+            began = time.monotonic()
+            with pytest.raises(Unavailable):
+                await bus.connection.while_up(attempt, patience=0.2)
+            assert time.monotonic() - began < 2
+
+    with_server(scenario)
+
+
+def test_a_pause_ends() -> None:
+    began = time.monotonic()
+    asyncio.run(pause(0.01))
+    assert time.monotonic() - began >= 0.01
