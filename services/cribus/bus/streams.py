@@ -82,7 +82,7 @@ class Sender:
 class Receiver:
     """One channel's incoming half. `take` hands out data; `done` says how much of it was used up."""
 
-    __slots__ = ("_channel", "_end", "_got", "_send", "_told", "_used")
+    __slots__ = ("_asked", "_channel", "_end", "_got", "_send", "_told", "_used")
 
     def __init__(self, channel: int, send: Send) -> None:
         self._channel = channel
@@ -91,17 +91,24 @@ class Receiver:
         self._used = 0
         self._told = 0
         self._end = -1
+        self._asked = -1  # where the last repeat that was asked for begins
 
     def data(self, offset: int, piece: bytes) -> bytes:
         """What of `piece` is new and in order; a gap is dropped, its repeat will come."""
         if offset > self._got:
-            self._send(pack(["p"]))
+            self.ask()
             return b""
         fresh = piece[self._got - offset :]
         self._got += len(fresh)
         if not fresh:
             self.acknowledge()
         return fresh
+
+    def ask(self) -> None:
+        """Ask for a repeat, once a gap: the frames behind a gap all show it."""
+        if self._asked != self._got:
+            self._asked = self._got
+            self._send(pack(["p"]))
 
     def end_at(self, offset: int) -> None:
         self._end = offset
@@ -141,7 +148,7 @@ class Stream:
             self.incoming[rest[0]].end_at(rest[1])
             if self.incoming[rest[0]].at_end():
                 return ("end", rest[0])
-            self._send(pack(["p"]))
+            self.incoming[rest[0]].ask()
         if kind == "a" and rest[0] in self.outgoing:
             self.outgoing[rest[0]].acknowledged(rest[1])
             return ("acked", rest[0])
