@@ -1,0 +1,56 @@
+"""Files written whole or not at all, and paths that cannot leave their root."""
+
+import os
+import struct
+
+from cribus.linux import libc
+
+RESOLVE_NO_XDEV = 0x01
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+RESOLVE_IN_ROOT = 0x10
+AT_FDCWD = -100
+
+
+def write_atomic(path: str, data: bytes, mode: int = 0o644) -> None:
+    """Replace `path` by rename: a reader sees the old content or the new. No fsync: for tmpfs, or
+    for what may be lost with the machine. Raises OSError."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    write_at(AT_FDCWD, temporary, data, mode)
+    os.rename(temporary, path)
+
+
+def write_atomic_at(dirfd: int, name: str, data: bytes, mode: int = 0o644) -> None:
+    """The same, by directory descriptor."""
+    temporary = f"{name}.{os.getpid()}.tmp"
+    write_at(dirfd, temporary, data, mode)
+    os.rename(temporary, name, src_dir_fd=dirfd, dst_dir_fd=dirfd)
+
+
+def write_at(dirfd: int, name: str, data: bytes, mode: int = 0o644) -> None:
+    """Write a whole file below a directory descriptor. Raises OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    fd = os.open(name, flags, mode, dir_fd=None if dirfd == AT_FDCWD else dirfd)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+    finally:
+        os.close(fd)
+
+
+def read(path: str) -> bytes:
+    """A whole file. Raises OSError."""
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
+
+
+def openat2(dirfd: int, path: str, flags: int, resolve: int = RESOLVE_IN_ROOT, mode: int = 0) -> int:
+    """openat2(2), close-on-exec; with RESOLVE_IN_ROOT `dirfd` is the root of every path and link.
+
+    Raises OSError with the path as its filename.
+    """
+    how = struct.pack("QQQ", flags | os.O_CLOEXEC, mode, resolve)
+    result = libc.syscall(libc.SYS_OPENAT2, dirfd, libc.path(path), how, len(how))
+    return libc.check(path, result)

@@ -1,0 +1,100 @@
+"""Processes by names that are not reused: pidfds and start times; and what a process sets on itself."""
+
+import ctypes
+import fcntl
+import os
+import struct
+
+from cribus.linux import libc
+
+PR_SET_PDEATHSIG = 1
+PR_SET_KEEPCAPS = 8
+PR_SET_NAME = 15
+PR_SET_DUMPABLE = 4
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+
+# include/uapi/linux/pidfd.h: _IOWR(0xFF, 11, struct pidfd_info) of 64 bytes, its first version
+_PIDFD_GET_INFO = (3 << 30) | (64 << 16) | (0xFF << 8) | 11
+_PIDFD_INFO_EXIT = 1 << 3
+_EXIT_CODE_AT = 60
+
+
+def prctl(option: int, *args: int | bytes) -> int:
+    """prctl(2). Raises OSError."""
+    padded = [*args, 0, 0, 0, 0][:4]
+    return libc.call("prctl", libc.SYS_PRCTL, option, *padded)
+
+
+def pidfd_open(pid: int) -> int:
+    """pidfd_open(2), close-on-exec. Raises ProcessLookupError when there is no such process."""
+    return libc.call("pidfd_open", libc.SYS_PIDFD_OPEN, pid, 0)
+
+
+def pidfd_send_signal(pidfd: int, number: int) -> None:
+    """pidfd_send_signal(2). Raises ProcessLookupError when the process was reaped."""
+    libc.call("pidfd_send_signal", libc.SYS_PIDFD_SEND_SIGNAL, pidfd, number, None, 0)
+
+
+def pidfd_exit(pidfd: int) -> int | None:
+    """The wait status of a process that was reaped by anyone, else None (Linux 6.15 and later).
+
+    A zombie has no status here yet: POLLIN says that the process died, POLLHUP that it was reaped.
+    """
+    info = bytearray(64)
+    struct.pack_into("Q", info, 0, _PIDFD_INFO_EXIT)
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info)
+    except OSError:
+        return None  # an older kernel, or a process that was reaped before the kernel kept such records
+    if not struct.unpack_from("Q", info)[0] & _PIDFD_INFO_EXIT:
+        return None
+    status: int = struct.unpack_from("i", info, _EXIT_CODE_AT)[0]
+    return status
+
+
+def _stat(pid: int) -> list[bytes]:
+    """Fields of /proc/<pid>/stat from the third on; empty when the process is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            text = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return text[text.rindex(b")") + 2 :].split()
+
+
+def start_time(pid: int) -> int:
+    """When the process started, in clock ticks since boot (field 22 of proc_pid_stat(5)); 0 if gone."""
+    fields = _stat(pid)
+    return int(fields[19]) if fields else 0
+
+
+def is_running(pid: int, started: int) -> bool:
+    """Whether that very process lives; a zombie does not."""
+    fields = _stat(pid) if pid else []
+    return bool(fields) and int(fields[19]) == started and fields[0] not in (b"Z", b"X")
+
+
+def set_subreaper() -> None:
+    """Orphans below this process become its children."""
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def pdeathsig(number: int) -> None:
+    """Let the kernel send this signal when the parent's thread ends."""
+    prctl(PR_SET_PDEATHSIG, number)
+
+
+def set_name(name: str) -> None:
+    """What ps calls this process (15 bytes at most count)."""
+    prctl(PR_SET_NAME, os.fsencode(name)[:15] + b"\0")
+
+
+def set_title(title: str) -> None:
+    """What ps shows as this process's command line: written over argv, cut to its room."""
+    fields = _stat(os.getpid())
+    start, end = int(fields[45]), int(fields[46])
+    room = end - start
+    if room > 1:
+        text = os.fsencode(title)[: room - 1]
+        ctypes.memmove(start, text + b"\0" * (room - len(text)), room)
