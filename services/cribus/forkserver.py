@@ -1,0 +1,302 @@
+"""A small process that forks smaller ones, started before anything heavy was imported.
+
+    server = start(preload=["cribus.keeper"])                  # first thing in a __main__
+    child = await server.run("cribus.keeper:main", request, fds)   # → Spawned(pid, pidfd)
+
+Protocol, over a SEQPACKET socketpair; every packet is msgpack:
+
+    client → server   [id, "module:function", request] + descriptors
+    server → client   [id, pid, errno, text] + pidfd
+
+A request of more than 64 KiB travels in a memfd, as the first descriptor of an empty packet. The child
+gets `function(request, fds)` and ends with what that returns as its exit code. In a request:
+`_exit_fd` is the index of a descriptor to which the server writes the wait status (4 bytes, little
+endian) once it reaped the child; `_pidns` is the index of a pidfd or namespace descriptor in whose PID
+namespace the child is born; `_hooks` true runs Python's at-fork hooks, for a child that lives long and
+does more than system calls.
+
+The server ends when the client's end of the socketpair is closed; its children live on. A client whose
+server has gone learns it by `Server.closed` and must end too: what it forks would have the wrong parent.
+Belongs here: nothing that knows what is forked.
+"""
+
+import contextlib
+import mmap
+import os
+import select
+import signal
+import socket
+import sys
+
+import msgpack
+
+from cribus.linux import fds as descriptors
+from cribus.linux import namespaces, process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    Main = Callable[[dict[str, Any], list[int]], int | None]
+
+_INLINE = 65536  # bytes of a request that travel in the packet itself
+
+
+class Spawned:
+    """A child of the fork server. `pidfd` belongs to whoever asked for it."""
+
+    __slots__ = ("pid", "pidfd")
+
+    def __init__(self, pid: int, pidfd: int) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+
+
+class Server:
+    """The client's half, for one asyncio loop."""
+
+    def __init__(self, sock: socket.socket, pid: int) -> None:
+        self.pid = pid
+        self._sock = sock
+        self._last = 0
+        self._waiting: dict[int, asyncio.Future[Spawned]] = {}
+        self._closed: asyncio.Future[None] | None = None
+        self._lock: asyncio.Lock | None = None
+
+    @property
+    def closed(self) -> "asyncio.Future[None]":
+        """Done when the server has gone. Asked for inside the loop that runs it."""
+        if self._closed is None:
+            import asyncio
+
+            loop = asyncio.get_running_loop()
+            self._closed = loop.create_future()
+            self._lock = asyncio.Lock()
+            self._sock.setblocking(False)
+            loop.add_reader(self._sock, self._on_answer)
+        return self._closed
+
+    async def run(self, function: str, request: "dict[str, Any]", fds: "Sequence[int]" = ()) -> Spawned:
+        """Fork a child that runs `function` ("module:name"). The descriptors stay the caller's.
+
+        Raises OSError when the kernel refuses, ConnectionError when the server has gone.
+        """
+        closed = self.closed
+        if closed.done():
+            raise ConnectionError("the fork server has gone; this service must be started again")
+        self._last += 1
+        future: asyncio.Future[Spawned] = closed.get_loop().create_future()
+        self._waiting[id := self._last] = future
+        try:
+            await self._send(msgpack.packb([id, function, request]), list(fds))
+            return await future
+        finally:
+            self._waiting.pop(id, None)
+
+    async def _send(self, packed: bytes, fds: list[int]) -> None:
+        assert self._lock is not None
+        async with self._lock:
+            if len(packed) <= _INLINE:
+                await self._send_packet(packed, fds)
+                return
+            spill = os.memfd_create("request")
+            try:
+                view = memoryview(packed)
+                while view:
+                    view = view[os.write(spill, view) :]
+                await self._send_packet(b"\xc0", [spill, *fds])
+            finally:
+                os.close(spill)
+
+    async def _send_packet(self, data: bytes, fds: list[int]) -> None:
+        while True:
+            try:
+                descriptors.send(self._sock, data, fds)
+                return
+            except BlockingIOError:
+                await self._writable()
+            except (BrokenPipeError, ConnectionResetError) as error:
+                raise ConnectionError("the fork server has gone; this service must be started again") from error
+
+    async def _writable(self) -> None:
+        loop = self.closed.get_loop()
+        ready = loop.create_future()
+        loop.add_writer(self._sock, lambda: None if ready.done() else ready.set_result(None))
+        try:
+            await ready
+        finally:
+            loop.remove_writer(self._sock)
+
+    def _on_answer(self) -> None:
+        try:
+            data, fds = descriptors.recv(self._sock, 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, fds = b"", []
+        if not data:
+            self.close()
+            return
+        id, pid, number, text = msgpack.unpackb(data)
+        future = self._waiting.pop(id, None)
+        if future is None or future.done():
+            for fd in fds:
+                os.close(fd)
+        elif pid:
+            future.set_result(Spawned(pid, fds[0]))
+        else:
+            future.set_exception(OSError(number, text))
+
+    def close(self) -> None:
+        """Let the server end. Its children live on."""
+        closed = self.closed
+        if closed.done():
+            return
+        closed.get_loop().remove_reader(self._sock)
+        self._sock.close()
+        closed.set_result(None)
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(ConnectionError("the fork server died while it forked; it may have happened"))
+
+
+def start(preload: "Sequence[str]") -> Server:
+    """Fork the server, which imports `preload`. To be called by a process with one thread."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid:
+        theirs.close()
+        return Server(ours, pid)
+    code = 1
+    try:
+        ours.close()
+        os.setsid()
+        process.set_name("forkserver")
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        for name in preload:
+            __import__(name)
+        _Loop(theirs).run()
+        code = 0
+    except BaseException:  # noqa: BLE001 - the last frame of a process: told to the log
+        _complain()
+    finally:
+        os._exit(code)
+
+
+def _complain() -> None:
+    """Tell the log of a failure, the interpreter's own way."""
+    sys.excepthook(*sys.exc_info())
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
+
+
+class _Loop:
+    """The server's half: forks on request, reaps."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._own_pidns = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._children: dict[int, tuple[int, int]] = {}  # pidfd → (pid, where the status goes or -1)
+        self._poll = select.epoll()
+        self._poll.register(sock, select.EPOLLIN)
+
+    def run(self) -> None:
+        while True:
+            for fd, _ in self._poll.poll():
+                if fd in self._children:
+                    self._reap(fd)
+                elif not self._request():
+                    return
+
+    def _reap(self, pidfd: int) -> None:
+        pid, exit_fd = self._children.pop(pidfd)
+        status = os.waitpid(pid, 0)[1]
+        self._poll.unregister(pidfd)  # closing is not enough: the client holds the same open pidfd
+        os.close(pidfd)
+        if exit_fd >= 0:
+            with contextlib.suppress(OSError):  # nobody reads any more
+                os.write(exit_fd, status.to_bytes(4, "little"))
+            os.close(exit_fd)
+
+    def _request(self) -> bool:
+        """Serve one request; False when the client has gone."""
+        data, fds = descriptors.recv(self._sock)
+        if not data:
+            return False
+        keep = -1
+        try:
+            if data == b"\xc0":
+                data = _spilled(fds.pop(0))
+            id, function, request = msgpack.unpackb(data)
+            try:
+                pid, pidfd = self._fork(function, request, fds)
+            except OSError as error:
+                self._answer([id, 0, error.errno or 0, str(error)], [])
+                return True
+            exit_index = request.get("_exit_fd", -1)
+            keep = fds[exit_index] if exit_index >= 0 else -1
+            self._children[pidfd] = (pid, keep)
+            self._poll.register(pidfd, select.EPOLLIN)
+            self._answer([id, pid, 0, ""], [pidfd])
+        finally:
+            for fd in fds:
+                if fd != keep:
+                    os.close(fd)
+        return True
+
+    def _answer(self, answer: "list[Any]", fds: list[int]) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # seen by the next recv
+            descriptors.send(self._sock, msgpack.packb(answer), fds)
+
+    def _fork(self, function: str, request: "dict[str, Any]", fds: list[int]) -> tuple[int, int]:
+        target = find(function)
+        born_in = request.get("_pidns", -1)
+        if born_in >= 0:
+            namespaces.setns(fds[born_in], namespaces.CLONE_NEWPID)
+        try:
+            pid, pidfd = _forked(bool(request.get("_hooks")))
+            if pid == 0:
+                _become(target, request, fds)
+        finally:  # the child never comes here
+            if born_in >= 0:
+                namespaces.setns(self._own_pidns, namespaces.CLONE_NEWPID)
+        return pid, pidfd
+
+
+def _forked(hooks: bool) -> tuple[int, int]:
+    """(pid, pidfd) in the parent, (0, -1) in the child."""
+    if not hooks:
+        return namespaces.clone3()
+    pid = os.fork()
+    return pid, process.pidfd_open(pid) if pid else -1
+
+
+def _spilled(fd: int) -> bytes:
+    """A request that came in a memfd."""
+    with open(fd, "rb", buffering=0) as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as view:
+        return view[:]
+
+
+def find(function: str) -> "Main":
+    """What "module:name" names; the module is imported when it is not yet there."""
+    module, _, name = function.partition(":")
+    __import__(module)
+    found: Main = getattr(sys.modules[module], name)
+    return found
+
+
+def _become(function: "Main", request: "dict[str, Any]", fds: list[int]) -> None:
+    """The child's whole life: run the function, exit with what it returns."""
+    code = 70
+    try:
+        descriptors.close_all_but([0, 1, 2, *fds])
+        code = function(request, fds) or 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:  # noqa: BLE001 - the last frame of a process: told to the log
+        _complain()
+    finally:
+        os._exit(code)

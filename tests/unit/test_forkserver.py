@@ -1,0 +1,127 @@
+"""The fork server, driven as a service drives it: in a process of its own that starts it first."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+_HEAD = """
+import sys
+sys.path[:0] = [{here!r}]
+from cribus import forkserver
+server = forkserver.start(preload=["forkserver_children"])
+import asyncio, os, select, signal
+
+async def status(read):
+    loop = asyncio.get_running_loop()
+    return int.from_bytes(await loop.run_in_executor(None, os.read, read, 4), "little")
+
+async def run(function, request, fds=()):
+    read, write = os.pipe()
+    child = await server.run("forkserver_children:" + function, dict(request, _exit_fd=len(fds)), [*fds, write])
+    os.close(write)
+    return child, await status(read)
+"""
+_CHILDREN = """
+import os, sys
+
+def answer(request, fds):
+    os.write(fds[0], repr((request["word"], sorted(os.listdir("/proc/self/fd"), key=int))).encode())
+    return 7
+
+def heavy(request, fds):
+    bad = [m for m in ("asyncio", "logging", "typing", "re", "json", "dataclasses", "msgspec") if m in sys.modules]
+    os.write(fds[0], repr(bad).encode())
+
+def fails(request, fds):
+    raise ValueError("told so")
+
+def length(request, fds):
+    os.write(fds[0], str(len(request["big"])).encode())
+
+def wait(request, fds):
+    import select
+    os.write(fds[0], b"up")
+    select.select([], [], [], 30)
+"""
+
+
+@pytest.fixture
+def drive(tmp_path: Path):  # type: ignore[no-untyped-def]
+    (tmp_path / "forkserver_children.py").write_text(_CHILDREN)
+
+    def script(body: str) -> subprocess.CompletedProcess[str]:
+        code = _HEAD.format(here=str(tmp_path)) + "async def main():\n" + textwrap.indent(body, "    ")
+        code += "\nasyncio.run(main())\n"
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+
+    return script
+
+
+def test_child_gets_request_and_descriptors_and_its_status_is_told(drive) -> None:  # type: ignore[no-untyped-def]
+    done = drive(
+        "r, w = os.pipe()\n"
+        "child, code = await run('answer', {'word': 'hello'}, [w])\n"
+        "print(os.read(r, 999).decode(), os.waitstatus_to_exitcode(code), child.pid > 1, child.pidfd > 2)"
+    )
+    # 0 to 2, the two passed ones, and the directory that is being read
+    assert "('hello', ['0', '1', '2'" in done.stdout
+    assert done.stdout.strip().endswith("7 True True"), done.stderr
+    assert done.stdout.count("'") == 2 + 2 * 6
+
+
+def test_child_loads_nothing_heavy(drive) -> None:  # type: ignore[no-untyped-def]
+    done = drive("r, w = os.pipe()\nawait run('heavy', {}, [w])\nprint(os.read(r, 999).decode())")
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_failure_is_logged_and_large_requests_arrive(drive) -> None:  # type: ignore[no-untyped-def]
+    done = drive(
+        "r, w = os.pipe()\n"
+        "child, code = await run('fails', {})\nprint(os.waitstatus_to_exitcode(code))\n"
+        "await run('length', {'big': 'x' * 1000000}, [w])\nprint(os.read(r, 99).decode())"
+    )
+    assert done.stdout.split() == ["70", "1000000"]
+    assert "told so" in done.stderr
+
+
+def test_both_halves_learn_of_the_others_death(drive) -> None:  # type: ignore[no-untyped-def]
+    done = drive(
+        "r, w = os.pipe()\n"
+        "child = await server.run('forkserver_children:wait', {}, [w])\n"
+        "await asyncio.get_running_loop().run_in_executor(None, os.read, r, 2)\n"
+        "os.kill(server.pid, signal.SIGKILL)\n"
+        "await asyncio.wait_for(server.closed, 5)\n"
+        "print('closed', os.path.exists(f'/proc/{child.pid}'))\n"
+        "signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)\n"
+        "try:\n    await server.run('forkserver_children:wait', {})\n"
+        "except ConnectionError as error: print(error)"
+    )
+    assert done.stdout.startswith("closed True\nthe fork server has gone"), done.stderr
+
+
+def test_server_ends_with_its_client(drive) -> None:  # type: ignore[no-untyped-def]
+    done = drive(
+        "pidfd = os.pidfd_open(server.pid)\n"
+        "server.close()\n"
+        "poll = select.poll(); poll.register(pidfd, select.POLLIN)\nprint(len(poll.poll(5000)))"
+    )
+    assert done.stdout == "1\n", done.stderr
+
+
+def test_pid_namespace_of_birth(drive) -> None:  # type: ignore[no-untyped-def]
+    done = drive(
+        "p = os.posix_spawnp('unshare', ['unshare', '-fp', 'sleep', '30'], os.environ)\n"
+        "sleep = ''\n"
+        "while not sleep: sleep = open(f'/proc/{p}/task/{p}/children').read().split()[:1]\n"
+        "pidfd = os.pidfd_open(int(sleep[0]))\n"
+        "r, w = os.pipe()\n"
+        "child = await server.run('forkserver_children:wait', {'_pidns': 1}, [w, pidfd])\n"
+        "os.read(r, 2)\n"
+        "print(os.stat(f'/proc/{child.pid}/ns/pid').st_ino == os.stat(f'/proc/{sleep[0]}/ns/pid').st_ino)\n"
+        "print(os.stat(f'/proc/{server.pid}/ns/pid_for_children').st_ino == os.stat('/proc/self/ns/pid').st_ino)\n"
+        "os.kill(int(sleep[0]), signal.SIGKILL); os.waitpid(p, 0)"
+    )
+    assert done.stdout == "True\nTrue\n", done.stderr
