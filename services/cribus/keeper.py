@@ -1,0 +1,220 @@
+"""The keeper: parent of one container's init and store of its descriptors.
+
+It makes nothing itself. The executor gives it the outer ends of the container's streams and what to
+start; the shim fetches copies and may leave things of its own here, which is how the next shim goes on
+where one was killed. It has no bus and no logic, so nothing gives it a reason to die.
+
+Protocol, SEQPACKET on `keeper.sock` in the container's run directory, one request a packet:
+
+    get              → "name\\nname\\n…" with that many descriptors (SCM_RIGHTS), in the same order
+    put NAME  +1 fd  → "ok"; replaces what had that name
+    end              → "ok"; everything is closed, and the keeper ends once init has
+
+    pidfd    of init                        sync     read end of init's error pipe
+    stdin    write end   (or absent)        stdout, stderr   read ends
+    console  pty master, instead of those three
+
+When init has exited, `exit.json` appears by rename: {"code":0,"signal":0,"at":ns since the epoch}, where
+code is 128 + signal for one that was killed.
+
+What `main` gets: {"run": index of the run directory, "answer": index of a SEQPACKET socket, "hold":
+{name: index}, "spare": [indexes only kept open until init was made], "title": str, "init": {"main":
+"module:function", "request": {…}, "fds": [indexes], "flags": clone3's, "pidns": index or -1, "link": bool,
+"maps": [uid_map, gid_map]}}. With "link" init's last descriptor is a socket to the keeper: over it come
+"go" when the maps are written, and back the pty master. On `answer` goes "pid" with init's pidfd, or
+"error …".
+"""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+
+from cribus.forkserver import find
+from cribus.linux import fds as descriptors
+from cribus.linux import files, namespaces, process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+SOCKET = "keeper.sock"
+EXIT = "exit.json"
+_MOST = 200  # descriptors: one packet carries 253
+_IGNORED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGPIPE)
+
+
+class _Init:
+    """The container's first process, as its parent sees it."""
+
+    __slots__ = ("exited", "link", "pid", "pidfd")
+
+    def __init__(self, pid: int, pidfd: int, link: socket.socket | None) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        self.link = link
+        self.exited = False
+
+
+def main(request: "dict[str, Any]", fds: list[int]) -> int:
+    """The keeper's whole life (run by the fork server)."""
+    os.setsid()
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    process.set_name("keeper")
+    process.set_title(request["title"])
+    run = fds[request["run"]]
+    answer = socket.socket(fileno=fds[request["answer"]])
+    hold = {name: fds[index] for name, index in request["hold"].items()}
+    try:
+        listener = descriptors.listen_at(run, SOCKET)
+        init = _start(request["init"], fds)
+    except OSError as error:
+        descriptors.send(answer, f"error {error.filename}: {error.strerror}".encode())
+        return 1
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a new executor will ask keeper.sock
+        descriptors.send(answer, b"%d" % init.pid, [init.pidfd])
+    answer.close()
+    for fd in [fds[index] for index in request["spare"]] + [fds[index] for index in request["init"]["fds"]]:
+        os.close(fd)
+    _Store(run, listener, init, hold).serve()
+    return 0
+
+
+def _start(what: "dict[str, Any]", fds: list[int]) -> _Init:
+    """clone3 init into its namespaces; in the child this does not return."""
+    function = find(what["main"])
+    passed = [fds[index] for index in what["fds"]]
+    ours = theirs = None
+    if what["link"]:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        passed.append(theirs.fileno())
+    if what["pidns"] >= 0:
+        namespaces.setns(fds[what["pidns"]], namespaces.CLONE_NEWPID)
+    pid, pidfd = namespaces.clone3(what["flags"])
+    if pid == 0:
+        code = 70
+        try:
+            code = function(what["request"], passed) or 0
+        finally:
+            os._exit(code)
+    if ours is not None and theirs is not None:
+        theirs.close()
+        if what["maps"]:
+            for name, text in zip(("uid_map", "gid_map"), what["maps"], strict=True):
+                _write(f"/proc/{pid}/{name}", text.encode())
+            ours.send(b"go")
+    return _Init(pid, pidfd, ours)
+
+
+def _write(path: str, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
+
+
+class _Store:
+    """Serves the protocol until told to end."""
+
+    def __init__(self, run: int, listener: socket.socket, init: _Init, hold: dict[str, int]) -> None:
+        self._run = run
+        self._listener = listener
+        self._init = init
+        self._hold = {**hold, "pidfd": init.pidfd}
+        self._clients: dict[int, socket.socket] = {}
+        self._ending = False
+        self._poll = select.poll()
+        for fd in (listener.fileno(), init.pidfd, *([init.link.fileno()] if init.link else [])):
+            self._poll.register(fd, select.POLLIN)
+
+    def serve(self) -> None:
+        while not (self._ending and self._init.exited):
+            for fd, _ in self._poll.poll():
+                if fd == self._init.pidfd:
+                    self._reap()
+                elif self._init.link is not None and fd == self._init.link.fileno():
+                    self._console(self._init.link)
+                elif fd in self._clients:
+                    self._serve_one(self._clients[fd])
+                elif not self._ending:
+                    self._accept()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # the client went away again, or descriptors are short
+            client, _ = self._listener.accept()
+            client.setblocking(False)
+            self._clients[client.fileno()] = client
+            self._poll.register(client, select.POLLIN)
+
+    def _forget(self, client: socket.socket) -> None:
+        self._poll.unregister(client)
+        del self._clients[client.fileno()]
+        client.close()
+
+    def _reap(self) -> None:
+        """Init died: reap it, tell its status."""
+        self._poll.unregister(self._init.pidfd)
+        status = os.waitpid(self._init.pid, 0)[1]
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        code = 128 + number if number else os.WEXITSTATUS(status)
+        text = f'{{"code":{code},"signal":{number},"at":{time.time_ns()}}}'
+        with contextlib.suppress(FileNotFoundError):  # the run directory is gone: nobody wants to know
+            files.write_atomic_at(self._run, EXIT, text.encode())
+        self._init.exited = True
+
+    def _console(self, link: socket.socket) -> None:
+        """The pty's master comes from init, which made it in the container's own devpts."""
+        try:
+            data, fds = descriptors.recv(link, 1)
+        except OSError:
+            data, fds = b"", []
+        if data == b"console" and fds:
+            self._hold["console"] = fds[0]
+        self._poll.unregister(link)
+        link.close()
+        self._init.link = None
+
+    def _serve_one(self, client: socket.socket) -> None:
+        try:
+            data, fds = descriptors.recv(client, 1)
+            if not data:
+                self._forget(client)
+                return
+            names, passed = self._do(data, fds)
+            descriptors.send(client, names, passed)
+        except OSError:  # a client that died or does not read is no concern of the container's
+            self._forget(client)
+            return
+        if self._ending:
+            self._end()
+
+    def _do(self, data: bytes, fds: list[int]) -> tuple[bytes, list[int]]:
+        """One request: what to answer, with which descriptors."""
+        word, _, name = data.decode(errors="replace").partition(" ")
+        if word == "put" and name and len(fds) == 1 and (name in self._hold or len(self._hold) < _MOST):
+            before = self._hold.get(name)
+            self._hold[name] = fds[0]
+            if before is not None and before != self._init.pidfd:
+                os.close(before)
+            return b"ok", []
+        for fd in fds:
+            os.close(fd)
+        if word == "get":
+            return "".join(f"{key}\n" for key in self._hold).encode(), list(self._hold.values())
+        if word == "end":
+            self._ending = True
+            return b"ok", []
+        return b"error: the requests are get, put NAME with one descriptor (200 at most), end", []
+
+    def _end(self) -> None:
+        """Close everything but what the wait for init needs."""
+        for client in list(self._clients.values()):
+            self._forget(client)
+        self._poll.unregister(self._listener)
+        self._listener.close()
+        for name in [name for name in self._hold if name != "pidfd"]:
+            os.close(self._hold.pop(name))
