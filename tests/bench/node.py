@@ -1,0 +1,25 @@
+"""cribus as a side of the bench: a node of its own, started as a user starts it."""
+
+from pathlib import Path
+
+from tests.bench.side import MARK, Side
+from tests.harness import Node
+
+
+class Cribus(Side):
+    name = "cribus"
+
+    def __init__(self, base: Path) -> None:
+        base.mkdir(parents=True)
+        self.node = Node(base)
+        super().__init__(base, self.node.socket)
+        self.tag = self.node.tag
+        self.cgroup = f"/{self.tag}"
+        self.node.env[MARK] = self.tag
+
+    def start(self) -> None:
+        self.node.up()
+
+    def stop(self) -> None:
+        self.node.down()
+        self.forget_cgroups()

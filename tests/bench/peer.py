@@ -1,0 +1,139 @@
+"""The runtime that cribus is measured against, built from its released source and started aside of
+whatever the machine runs: containerd with runc and the reference CNI plugins."""
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import grpc
+
+from tests.bench.side import MARK, Side
+
+CONTAINERD, RUNC, PLUGINS, CRI_TOOLS = "v2.4.2", "v1.5.2", "v1.9.1", "v1.37.0"
+BRIDGE, SUBNET = "crbbench0", "10.213.0.0/16"
+
+_BUILDS = [
+    ("runc", f"github.com/opencontainers/runc@{RUNC}", "seccomp"),
+    *(
+        (name, f"github.com/containerd/containerd/v2/cmd/{name}@{CONTAINERD}", "no_btrfs,no_zfs,no_devmapper")
+        for name in ("containerd", "containerd-shim-runc-v2", "ctr")
+    ),
+    *(
+        (name, f"github.com/containernetworking/plugins/plugins/{kind}/{name}@{PLUGINS}", "")
+        for kind, name in (("main", "bridge"), ("main", "loopback"), ("ipam", "host-local"), ("meta", "portmap"))
+    ),
+    ("crictl", f"sigs.k8s.io/cri-tools/cmd/crictl@{CRI_TOOLS}", ""),
+]
+
+_CONFIG = """
+version = 4
+root = '{base}/root'
+state = '{base}/state'
+imports = []
+disabled_plugins = ['io.containerd.internal.v1.tracing']
+[plugins.'io.containerd.server.v1.grpc']
+  address = '{base}/containerd.sock'
+[plugins.'io.containerd.server.v1.ttrpc']
+  address = '{base}/containerd.sock.ttrpc'
+[plugins.'io.containerd.internal.v1.opt']
+  path = '{base}/opt'
+[plugins.'io.containerd.shim.v1.manager']
+  socket_dir = '{base}/s'
+[plugins.'io.containerd.nri.v1.nri']
+  socket_path = '{base}/nri.sock'
+[plugins.'io.containerd.cri.v1.images'.pinned_images]
+  sandbox = '{pause}'
+[plugins.'io.containerd.cri.v1.images'.registry]
+  config_path = '{base}/certs.d'
+[plugins.'io.containerd.cri.v1.runtime']
+  restrict_oom_score_adj = true
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
+  runtime_type = 'io.containerd.runc.v2'
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
+  Root = '{base}/runc'
+[plugins.'io.containerd.cri.v1.runtime'.cni]
+  bin_dirs = ['{programs}']
+  conf_dir = '{base}/cni'
+"""
+
+_HOST = """
+[host."http://{registry}"]
+  capabilities = ["pull", "resolve"]
+"""
+
+
+def install(programs: Path) -> None:
+    """Build what is missing in `programs` (needs go, gcc and libseccomp-dev).
+
+    Raises CalledProcessError when a build fails; go says why on standard error.
+    """
+    programs.mkdir(parents=True, exist_ok=True)
+    env = {**os.environ, "GOBIN": str(programs), "GOFLAGS": "-p=1 -buildvcs=false"}
+    for name, package, tags in _BUILDS:
+        if not (programs / name).exists():
+            subprocess.run(["go", "install", "-tags", tags, package], env=env, check=True)
+
+
+class Containerd(Side):
+    """containerd in folders, a bridge and sockets of its own. `mirrors` are hosts that the loopback registry plays."""
+
+    name = "containerd"
+
+    def __init__(self, base: Path, programs: Path, registry: str, mirrors: tuple[str, ...] = ()) -> None:
+        super().__init__(base, base / "containerd.sock")
+        self.programs = programs
+        self.registry = registry
+        self.mirrors = mirrors
+        self.pause = f"{registry}/pause:bench"
+        self._daemon: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._write()
+        path = f"{self.programs}:{os.environ['PATH']}"
+        with (self.base / "containerd.log").open("wb") as log:
+            self._daemon = subprocess.Popen(
+                [str(self.programs / "containerd"), "--config", str(self.base / "config.toml")],
+                env={**os.environ, "PATH": path, MARK: self.tag},
+                stdout=log,
+                stderr=log,
+            )
+        with grpc.insecure_channel(self.endpoint) as channel:
+            grpc.channel_ready_future(channel).result(timeout=30)
+
+    def stop(self) -> None:
+        """End the daemon and its shims and take away all that they made. The pods must be gone."""
+        if self._daemon:
+            self._daemon.terminate()
+            self._daemon.wait(30)
+        for pid in self.processes():
+            os.kill(pid, signal.SIGKILL)
+        subprocess.run(["ip", "link", "delete", BRIDGE], check=False, capture_output=True)
+        self.forget_cgroups()
+
+    def _write(self) -> None:
+        text = _CONFIG.format(base=self.base, pause=self.pause, programs=self.programs)
+        (self.base / "config.toml").write_text(text)
+        plugins: list[dict[str, object]] = [
+            {
+                "type": "bridge",
+                "bridge": BRIDGE,
+                "isGateway": True,
+                "ipMasq": True,
+                "ipam": {
+                    "type": "host-local",
+                    "dataDir": str(self.base / "addresses"),
+                    "ranges": [[{"subnet": SUBNET}]],
+                    "routes": [{"dst": "0.0.0.0/0"}],
+                },
+            },
+            {"type": "portmap", "capabilities": {"portMappings": True}},
+        ]
+        (self.base / "cni").mkdir()
+        network = {"cniVersion": "1.0.0", "name": BRIDGE, "plugins": plugins}
+        (self.base / "cni" / "10-bench.conflist").write_text(json.dumps(network))
+        for host in (self.registry, *self.mirrors):
+            folder = self.base / "certs.d" / host
+            folder.mkdir(parents=True)
+            (folder / "hosts.toml").write_text(_HOST.format(registry=self.registry))
