@@ -1,0 +1,86 @@
+"""The command line. One file a command; only the one that is asked for is imported."""
+
+import argparse
+import importlib
+import sys
+
+# name → (group, what it does); the module is cribus.cli.<name>
+COMMANDS: dict[str, tuple[str, str]] = {
+    "up": ("node", "start the node's services and wait until all of them answer"),
+    "down": ("node", "stop the services; pods go on running unless --pods is given"),
+    "status": ("node", "show the services, and how many pods and containers there are"),
+    "doctor": ("node", "say what this host has, what it lacks, and what to do about it"),
+    "run": ("pods", "run a command in a new pod and end with its exit code"),
+    "ps": ("pods", "list containers"),
+    "pods": ("pods", "list pods"),
+    "rm": ("pods", "stop and remove pods"),
+    "logs": ("pods", "print a container's output"),
+    "exec": ("pods", "run a command in a running container"),
+    "pull": ("images", "fetch an image from its registry"),
+    "images": ("images", "list images"),
+    "rmi": ("images", "remove images"),
+    "load": ("images", "import images from an OCI layout or a docker archive"),
+    "save": ("images", "export images to a file"),
+    "events": ("more", "print the node's events, one JSON object a line"),
+    "completion": ("more", "print a shell's completion script"),
+}
+
+
+def usage() -> str:
+    parts = ["usage: cribus COMMAND [ARGUMENTS]   (cribus COMMAND --help says more)\n"]
+    for group in dict.fromkeys(group for group, _ in COMMANDS.values()):
+        parts.append(f"{group}:")
+        parts += [f"  {name:<11} {what}" for name, (its, what) in COMMANDS.items() if its == group]
+    return "\n".join(parts)
+
+
+def parser(name: str) -> argparse.ArgumentParser:
+    """The parser of one command."""
+    module = importlib.import_module(f"cribus.cli.{name}")
+    made = argparse.ArgumentParser(
+        prog=f"cribus {name}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    module.arguments(made)
+    made.set_defaults(command=module.command)
+    return made
+
+
+def run(argv: list[str]) -> int:
+    """Run one command line; the exit code."""
+    from cribus.cli.output.table import complain
+    from cribus.errors import CribusError
+
+    given = parser(argv[0]).parse_args(argv[1:])
+    try:
+        code: int = given.command(given)
+    except CribusError as error:
+        complain(error.message)
+        return 1
+    except OSError as error:
+        complain(f"{error.filename or given.command.__module__.rpartition('.')[2]}: {error.strerror or error}")
+        return 1
+    return code
+
+
+def main() -> int:
+    argv = sys.argv[1:]
+    if argv and argv[0] in COMMANDS:
+        try:
+            return run(argv)
+        except KeyboardInterrupt:
+            return 130
+    wanted = argv[0] if argv else ""
+    if wanted in ("--version", "version"):
+        from importlib.metadata import version
+
+        print(f"cribus {version('cribus')}")
+        return 0
+    asked = wanted in ("-h", "--help", "help")
+    if wanted and not asked:
+        print(f"cribus: there is no command {wanted!r}\n", file=sys.stderr)
+    print(usage(), file=sys.stdout if asked else sys.stderr)
+    return 0 if asked else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

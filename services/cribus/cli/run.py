@@ -1,0 +1,206 @@
+"""Run a command in a new pod, print its output, and end with its exit code.
+
+The image is pulled when it is not there. The pod is removed at the end, unless --no-rm or --detach
+is given.
+"""
+
+import argparse
+import asyncio
+import os
+import shutil
+import signal
+import uuid
+
+from cribus import config
+from cribus.api import images, manager, shim
+from cribus.api.cri.container import (
+    ContainerConfig,
+    ContainerMetadata,
+    CreateContainerRequest,
+    KeyValue,
+    LinuxContainerConfig,
+    StartContainerRequest,
+)
+from cribus.api.cri.image import ImageSpec, ImageStatusRequest
+from cribus.api.cri.sandbox import (
+    LinuxPodSandboxConfig,
+    PodSandboxConfig,
+    PodSandboxMetadata,
+    PortMapping,
+    RunPodSandboxRequest,
+)
+from cribus.api.cri.security import (
+    LinuxContainerSecurityContext,
+    LinuxSandboxSecurityContext,
+    NamespaceOption,
+)
+from cribus.api.cri.values import NamespaceMode, Protocol
+from cribus.bus.service import Bus
+from cribus.cli import rm
+from cribus.cli.events import last_sequence
+from cribus.cli.logs import follow, status
+from cribus.cli.output import crilog
+from cribus.cli.pull import pull
+from cribus.cli.session import ask
+from cribus.cli.terminal import Session
+from cribus.config import Settings
+from cribus.errors import InvalidArgument, NotFound
+
+LOG = "main.log"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", default="", help="name of the pod (default: made up)")
+    parser.add_argument("-d", "--detach", action="store_true", help="print the container's id and leave it running")
+    parser.add_argument("--rm", action=argparse.BooleanOptionalAction, default=True, help="remove the pod at the end")
+    parser.add_argument("-i", "--stdin", action="store_true", help="pass standard input on")
+    parser.add_argument("-t", "--tty", action="store_true", help="give the command a terminal")
+    parser.add_argument("-it", action="store_true", dest="both", help=argparse.SUPPRESS)
+    parser.add_argument("-e", "--env", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("-p", "--publish", action="append", default=[], metavar="HOST:CONTAINER[/udp]")
+    parser.add_argument("--host-network", action="store_true", help="no network of the pod's own")
+    parser.add_argument("--privileged", action="store_true")
+    parser.add_argument("--runtime", default="", metavar="HANDLER")
+    parser.add_argument("-q", "--quiet", action="store_true", help="pull without progress")
+    parser.add_argument("image", metavar="IMAGE")
+    parser.add_argument("cmd", nargs=argparse.REMAINDER, metavar="CMD")
+
+
+def command(given: argparse.Namespace) -> int:
+    settings = config.load()
+    given.stdin, given.tty = given.stdin or given.both, given.tty or given.both
+    pod = pod_config(given, settings)
+
+    async def conversation(bus: Bus) -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        await _image(bus, given)
+        return await _in_pod(bus, given, pod)
+
+    try:
+        return ask(conversation)
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
+
+
+async def _image(bus: Bus, given: argparse.Namespace) -> None:
+    known = await bus.call(images.STATUS, ImageStatusRequest(image=ImageSpec(image=given.image)))
+    if known.image is None:
+        await pull(bus, given.image, quiet=given.quiet)
+
+
+async def _in_pod(bus: Bus, given: argparse.Namespace, pod: PodSandboxConfig) -> int:
+    os.makedirs(pod.log_directory, mode=0o700, exist_ok=True)
+    wanted = RunPodSandboxRequest(config=pod, runtime_handler=given.runtime)
+    id = (await bus.call(manager.RUN_SANDBOX, wanted, timeout=60.0)).pod_sandbox_id
+    keep = False
+    try:
+        create = CreateContainerRequest(pod_sandbox_id=id, config=container_config(given), sandbox_config=pod)
+        container = (await bus.call(manager.CREATE_CONTAINER, create, timeout=60.0)).container_id
+        if given.detach:
+            await _start(bus, container)
+            print(container)
+            keep = True
+            return 0
+        code = await (_attached(bus, container, given) if given.tty or given.stdin else _logged(bus, container, pod))
+        keep = not given.rm
+        return code
+    finally:
+        if not keep:
+            await asyncio.shield(_remove(bus, id, pod))
+
+
+async def _remove(bus: Bus, id: str, pod: PodSandboxConfig) -> None:
+    await rm.remove(bus, id)
+    shutil.rmtree(pod.log_directory, ignore_errors=True)
+
+
+async def _start(bus: Bus, container: str) -> None:
+    await bus.call(manager.START_CONTAINER, StartContainerRequest(container_id=container), timeout=60.0)
+
+
+async def _logged(bus: Bus, container: str, pod: PodSandboxConfig) -> int:
+    """Start it and print its log until it has exited: the exit code."""
+    since = await last_sequence(bus)
+    with crilog.Log(f"{pod.log_directory}/{LOG}") as log:
+        await _start(bus, container)
+        await follow(bus, container, log, since)
+    return (await status(bus, container)).exit_code
+
+
+async def _attached(bus: Bus, container: str, given: argparse.Namespace) -> int:
+    """Start it with this terminal as its own: the exit code."""
+
+    async def opened(stream: str) -> None:
+        wanted = shim.OpenAttach(
+            container=container, stream=stream, stdin=given.stdin, stdout=True, stderr=not given.tty
+        )
+        await bus.call(shim.ATTACH, wanted, id=container)
+
+    async def begin() -> None:
+        await _start(bus, container)
+
+    code = await Session(bus, stdin=given.stdin, tty=given.tty).run(opened, begin)
+    try:
+        return (await status(bus, container)).exit_code
+    except NotFound:
+        return code
+
+
+def pod_config(given: argparse.Namespace, settings: Settings) -> PodSandboxConfig:
+    """The pod that the command line describes. Raises InvalidArgument."""
+    name = given.name or f"run-{uuid.uuid4().hex[:8]}"
+    network = NamespaceMode.NODE if given.host_network else NamespaceMode.POD
+    security = LinuxSandboxSecurityContext(
+        namespace_options=NamespaceOption(network=network, pid=NamespaceMode.CONTAINER), privileged=given.privileged
+    )
+    return PodSandboxConfig(
+        metadata=PodSandboxMetadata(name=name, uid=uuid.uuid4().hex, namespace="default"),
+        hostname="" if given.host_network else name[:63],
+        log_directory=f"{settings.root}/log/pods/{name}",
+        port_mappings=[port(text) for text in given.publish],
+        labels={"cribus.run": "true"},
+        linux=LinuxPodSandboxConfig(security_context=security),
+    )
+
+
+def container_config(given: argparse.Namespace) -> ContainerConfig:
+    """The container that the command line describes. Raises InvalidArgument."""
+    network = NamespaceMode.NODE if given.host_network else NamespaceMode.POD
+    security = LinuxContainerSecurityContext(
+        namespace_options=NamespaceOption(network=network, pid=NamespaceMode.CONTAINER), privileged=given.privileged
+    )
+    return ContainerConfig(
+        metadata=ContainerMetadata(name="main"),
+        image=ImageSpec(image=given.image),
+        args=given.cmd[1:] if given.cmd[:1] == ["--"] else given.cmd,  # the image keeps its entrypoint
+        envs=[variable(text) for text in given.env],
+        log_path=LOG,
+        stdin=given.stdin,
+        stdin_once=given.stdin,
+        tty=given.tty,
+        linux=LinuxContainerConfig(security_context=security),
+    )
+
+
+def variable(text: str) -> KeyValue:
+    name, given, value = text.partition("=")
+    if not given or not name:
+        raise InvalidArgument(f"--env {text}: write NAME=VALUE")
+    return KeyValue(key=name, value=value.encode())
+
+
+def port(text: str) -> PortMapping:
+    """`8080:80`, `127.0.0.1:8080:80/udp`. Raises InvalidArgument."""
+    ports, _, protocol = text.partition("/")
+    *ip, host, container = [*ports.rsplit(":", 2)] if ":" in ports else [ports, ports]
+    try:
+        return PortMapping(
+            protocol=Protocol[(protocol or "tcp").upper()],
+            host_ip=ip[0] if ip else "",
+            host_port=int(host),
+            container_port=int(container),
+        )
+    except (KeyError, ValueError) as error:
+        raise InvalidArgument(f"--publish {text}: write [IP:]HOST:CONTAINER[/udp], for example 8080:80") from error

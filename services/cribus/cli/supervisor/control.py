@@ -1,0 +1,74 @@
+"""Asking supervisord over its control socket: XML-RPC by HTTP on a unix socket."""
+
+import contextlib
+import http.client
+import socket
+import xmlrpc.client
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cribus.cli.supervisor import configuration
+from cribus.config import Settings
+from cribus.errors import Internal, Unavailable
+
+TIMEOUT = 5.0  # seconds for one answer
+
+
+class Program(NamedTuple):
+    """One service as supervisord sees it. `since` is ns since the epoch."""
+
+    name: str
+    state: str  # RUNNING, STARTING, BACKOFF, STOPPED, …
+    pid: int
+    since: int
+    restarts: int
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(TIMEOUT)
+        self.sock.connect(str(self._path))
+
+
+def ask(settings: Settings, method: str, *params: Any) -> Any:
+    """One RPC. Raises Unavailable when no supervisord listens, Internal when it refuses."""
+    with contextlib.closing(_Connection(configuration.directory(settings) / "control.sock")) as connection:
+        try:
+            connection.request("POST", "/RPC2", xmlrpc.client.dumps(params, method), {"Content-Type": "text/xml"})
+            body = connection.getresponse().read()
+        except (OSError, http.client.HTTPException) as error:
+            raise Unavailable("the node is not running; `cribus up` starts it") from error
+    try:
+        return xmlrpc.client.loads(body)[0][0]
+    except xmlrpc.client.Fault as error:
+        raise Internal(f"supervisord refuses {method}: {error.faultString}") from error
+
+
+def programs(settings: Settings) -> list[Program]:
+    """Every service, in the order they are started. Raises Unavailable when the node is not running."""
+    known = {one["name"]: one for one in ask(settings, "supervisor.getAllProcessInfo")}
+    starts = ask(settings, "cribus.starts")
+    return [
+        Program(
+            name=name,
+            state=known[name]["statename"],
+            pid=known[name]["pid"],
+            since=known[name]["start"] * 10**9,
+            restarts=max(0, starts.get(name, 0) - 1),
+        )
+        for name in configuration.services(settings)
+        if name in known
+    ]
+
+
+def answers(settings: Settings) -> bool:
+    try:
+        ask(settings, "supervisor.getState")
+    except Unavailable:
+        return False
+    return True

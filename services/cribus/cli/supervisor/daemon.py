@@ -1,0 +1,194 @@
+"""What `cribus up` leaves behind, and what a systemd unit starts: a guard, and supervisord below it.
+
+    python -m cribus.cli.supervisor.daemon CONF            the guard
+    python -m cribus.cli.supervisor.daemon --inner CONF    supervisord, as the guard starts it
+
+The guard starts supervisord and starts it again when it is killed; when the guard is killed,
+supervisord goes on and the next guard adopts it. A supervisord that ends by itself takes its pid
+file along, and the guard ends too.
+
+supervisord's own loop notices a death up to a second late, restarts up to a second after that, and
+waits one second more when the service was younger than a second. `PromptPoller` takes these away.
+"""
+
+import contextlib
+import fcntl
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from typing import Any
+
+LOCK = "guard.lock"
+PROMPT_RETRIES = 5  # restarts without a pause; from then on it is a service that cannot start
+LONGEST_PAUSE = 5.0  # seconds between two tries to start a service that cannot start
+
+
+class PromptPoller:
+    """supervisord's poller, woken by signals, and impatient after each."""
+
+    def __init__(self, inner: Any, supervisor: Any) -> None:
+        self._inner = inner
+        self._supervisor = supervisor
+        self._again = False
+        self._woken, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def poll(self, timeout: float) -> tuple[list[int], list[int]]:
+        """As supervisor.poller has it. A signal ends it; the one after that does not wait.
+
+        A child is reaped after one poll and started again after the next.
+        """
+        self._inner.register_readable(self._woken)
+        readable, writable = self._inner.poll(0 if self._again else timeout)
+        self._again = self._woken in readable
+        if self._again:
+            os.read(self._woken, 4096)
+            readable.remove(self._woken)
+        for group in self._supervisor.process_groups.values():
+            for process in group.processes.values():
+                process.delay = retry_at(process.backoff, process.delay, process.laststart)
+        return readable, writable
+
+
+def retry_at(backoff: int, planned: float, started: float) -> float:
+    """When a service that died young is started again; times in seconds. `backoff` counts such deaths in a row."""
+    if backoff == 0:
+        return planned
+    return 0.0 if backoff <= PROMPT_RETRIES else min(planned, started + LONGEST_PAUSE)
+
+
+class Starts:
+    """supervisord RPC namespace `cribus`: how often each service was started."""
+
+    def __init__(self, supervisor: Any, **_: str) -> None:
+        from supervisor import events
+
+        self._counts: dict[str, int] = {}
+        events.subscribe(events.ProcessStateStartingEvent, self._count)
+
+    def _count(self, event: Any) -> None:
+        name = event.process.config.name
+        self._counts[name] = self._counts.get(name, 0) + 1
+
+    def starts(self) -> dict[str, int]:
+        return dict(self._counts)
+
+
+def supervise(conf: str) -> None:
+    """Be supervisord until told to end."""
+    from supervisor.medusa import asyncore_25
+    from supervisor.options import ServerOptions
+    from supervisor.supervisord import Supervisor
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    options = ServerOptions()
+    options.realize(["-c", conf, "-n"])
+    options.first, options.test = True, False
+    supervisor = Supervisor(options)
+    options.poller = PromptPoller(options.poller, supervisor)
+    try:
+        supervisor.main()
+    except asyncore_25.ExitNow:
+        return
+
+
+def lock(folder: str, *, wait: bool = False) -> int | None:
+    """The guard's lock, as a descriptor to be kept; None when another guard has it."""
+    descriptor = os.open(f"{folder}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def running(folder: str) -> int:
+    """The pid of this folder's supervisord, 0 when there is none."""
+    try:
+        with open(f"{folder}/supervisord.pid") as file:
+            pid = int(file.read() or 0)
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError, ValueError):
+        return 0
+    return pid if os.fsencode(f"{folder}/supervisord.conf") in words else 0
+
+
+def wait_for(pid: int, seconds: float | None = None) -> bool:
+    """Wait until that process has ended; whether it has. It need not be a child."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(None if seconds is None else seconds * 1000))
+    finally:
+        os.close(descriptor)
+
+
+class _Guard:
+    def __init__(self, conf: str) -> None:
+        self._conf = conf
+        self._folder = os.path.dirname(conf)
+        self._pid = 0
+        self._told = False
+
+    def stop(self, *_: object) -> None:
+        self._told = True
+        if self._pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGTERM)
+
+    def run(self) -> int:
+        """Until supervisord ends by itself; the exit code."""
+        while not self._told:
+            started = time.monotonic()
+            killed = self._once()
+            if not killed and not os.path.exists(f"{self._folder}/supervisord.pid"):
+                return 0 if time.monotonic() - started > 1 or self._told else 1
+        return 0
+
+    def _once(self) -> bool:
+        """Start or adopt supervisord and wait for its end; True when it is known to have been killed."""
+        self._pid = running(self._folder)
+        if not self._pid:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self._folder}/supervisord.pid")
+            argv = [sys.executable, "-m", "cribus.cli.supervisor.daemon", "--inner", self._conf]
+            self._pid = os.posix_spawn(sys.executable, argv, os.environ)
+        wait_for(self._pid)
+        try:
+            _, status = os.waitpid(self._pid, 0)
+        except ChildProcessError:
+            return False
+        finally:
+            self._pid = 0
+        return os.WIFSIGNALED(status)
+
+
+def main(argv: list[str]) -> int:
+    if argv[0] == "--inner":
+        supervise(argv[1])
+        return 0
+    conf = os.path.abspath(argv[0])
+    held = lock(os.path.dirname(conf))
+    if held is None:
+        return 0
+    guard = _Guard(conf)
+    signal.signal(signal.SIGTERM, guard.stop)
+    signal.signal(signal.SIGINT, guard.stop)
+    return guard.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
