@@ -1,0 +1,121 @@
+"""Answering over the slim client, by callbacks: the same rules as `server`.
+
+A request that is known by its id is never run twice: while it runs a repeat waits for the same
+result, afterwards it gets the same answer again. Deadlines are checked before anything is done.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cribus.api.verb import Message, Verb
+from cribus.bus import codec, wire
+from cribus.bus.slim import Slim, Timer
+from cribus.errors import Aborted, CribusError, DeadlineExceeded, Unimplemented
+
+_KEEP = 30.0  # seconds for which an answer is kept for a repeat
+_MOST_KEPT = 4 << 20  # bytes of answers: beyond it all but the last are forgotten, oldest first
+
+Respond = Callable[[Message | CribusError], None]
+Handler = Callable[[Any, Respond], None]
+Table = Mapping[Verb[Any, Any], Handler]
+
+
+class _Job:
+    """One request id: who waits for it, and its answer once there is one."""
+
+    __slots__ = ("answer", "at", "replies")
+
+    def __init__(self, reply: str) -> None:
+        self.replies = {reply}
+        self.answer: list[bytes] | None = None
+        self.at = 0.0
+
+
+class Server:
+    """Serves a table to whoever asks on the subjects that were added. A handler gets the message and
+    `respond`, to be called once, now or later; a CribusError that it raises is its answer too."""
+
+    def __init__(self, slim: Slim, table: Table) -> None:
+        self._slim = slim
+        self._verbs = {verb.name: (verb, handler) for verb, handler in table.items()}
+        self._jobs: OrderedDict[str, _Job] = OrderedDict()
+        self._kept = 0  # bytes of answers
+        self._timer: Timer | None = None
+
+    def take(self, message: wire.Message) -> None:
+        """One request, as a subscription brings it."""
+        try:
+            meta, body = codec.unpack_request(message.payload)
+        except CribusError as error:
+            self._answer(message.reply, codec.pack_error(error))
+            return
+        known = self._jobs.get(meta.id)
+        if known is None:
+            self._jobs[meta.id] = _Job(message.reply)
+            self._run(message.subject.split(".")[3], meta, body)
+        elif known.answer is None:
+            known.replies.add(message.reply)
+        else:
+            self._answer(message.reply, known.answer)
+
+    def _run(self, name: str, meta: codec.Meta, body: Any) -> None:
+        def respond(result: Message | CribusError) -> None:
+            packed = codec.pack_error(result) if isinstance(result, CribusError) else codec.pack_reply(result)
+            self._finish(name, meta.id, packed)
+
+        try:
+            if name not in self._verbs:
+                raise Unimplemented(f"{self._slim.place.service} does not know the verb {name}; it may be older")
+            verb, handler = self._verbs[name]
+            if meta.n > 1 and not verb.repeatable:
+                raise Aborted(f"the process that ran {name} died; it may or may not have happened")
+            if meta.deadline and time.time_ns() > meta.deadline:
+                raise DeadlineExceeded(f"{name} arrived after its deadline and was not run")
+            handler(codec.to_message(verb.request, body), respond)
+        except CribusError as error:
+            respond(error)
+
+    def _finish(self, name: str, id: str, answer: list[bytes]) -> None:
+        job = self._jobs[id]
+        job.at = time.monotonic()
+        job.answer = answer
+        for reply in job.replies:
+            self._answer(reply, answer)
+        if len(answer) > 1 and self._verbs[name][0].repeatable:
+            del self._jobs[id]  # too large to keep: a repeat makes it again
+            return
+        self._jobs.move_to_end(id)  # oldest answer first
+        self._kept += sum(map(len, answer))
+        self._forget_old()
+        if self._timer is None:
+            self._timer = self._slim.loop.later(_KEEP, self._on_time)
+
+    def _answer(self, reply: str, payloads: list[bytes]) -> None:
+        """While the bus is away the answer waits in its job for the caller's repeat."""
+        if reply:
+            for payload in payloads:
+                self._slim.publish(reply, payload)
+
+    def _forget_old(self) -> None:
+        """Drop answers that are old, and the oldest when there is too much of them."""
+        horizon = time.monotonic() - _KEEP
+        running = 0
+        while len(self._jobs) > running:
+            id, job = next(iter(self._jobs.items()))
+            if job.answer is None:
+                self._jobs.move_to_end(id)
+                running += 1
+                continue
+            last = len(self._jobs) == running + 1
+            if job.at > horizon and (last or self._kept < _MOST_KEPT):
+                return
+            self._kept -= sum(map(len, job.answer))
+            del self._jobs[id]
+
+    def _on_time(self) -> None:
+        self._timer = None
+        self._forget_old()
+        if self._jobs:
+            self._timer = self._slim.loop.later(_KEEP, self._on_time)
