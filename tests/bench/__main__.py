@@ -28,14 +28,15 @@ _PAUSE = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n"
 
 
 def arguments() -> argparse.Namespace:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cribus-bench"
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, by comma (%(default)s)")
     parser.add_argument("--side", choices=SIDES, action="append", help="run this side only")
     parser.add_argument("--rounds", type=int, default=5, help="of pod, churn and exec (%(default)s)")
     parser.add_argument("--heavy-rounds", type=int, default=3, help="of pull and log (%(default)s)")
     parser.add_argument("--idle-seconds", type=float, default=60, help="(%(default)s)")
-    parser.add_argument("--peer", type=Path, default=cache, help="where the peer's programs are or will be built")
+    parser.add_argument(
+        "--peer", type=Path, default=peer.programs(), help="its programs: built if missing (%(default)s)"
+    )
     parser.add_argument("--base", type=Path, default=Path("/var/tmp"), help="where the data lies while it runs")
     chosen = parser.parse_args()
     chosen.only = chosen.only.split(",")

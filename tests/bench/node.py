@@ -9,9 +9,9 @@ from tests.harness import Node
 class Cribus(Side):
     name = "cribus"
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, settings: str = "") -> None:
         base.mkdir(parents=True)
-        self.node = Node(base)
+        self.node = Node(base, settings)
         super().__init__(base, self.node.socket)
         self.tag = self.node.tag
         self.cgroup = f"/{self.tag}"

@@ -3,6 +3,7 @@ whatever the machine runs: containerd with runc and the reference CNI plugins.""
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -64,6 +65,12 @@ _HOST = """
 """
 
 
+def programs() -> Path:
+    """Where the peer's programs are kept: $CRIBUS_PEER, else in the user's cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("CRIBUS_PEER") or cache / "cribus-peer")
+
+
 def install(programs: Path) -> None:
     """Build what is missing in `programs` (needs go, gcc and libseccomp-dev).
 
@@ -74,6 +81,20 @@ def install(programs: Path) -> None:
     for name, package, tags in _BUILDS:
         if not (programs / name).exists():
             subprocess.run(["go", "install", "-tags", tags, package], env=env, check=True)
+
+
+def _chains() -> list[str]:
+    """Lines of `iptables-save` that the portmap plugin leaves when its last port is gone."""
+    saved = subprocess.run(["iptables-save", "-t", "nat"], capture_output=True, text=True, check=True).stdout
+    return [line for line in saved.splitlines() if "CNI-HOSTPORT-" in line]
+
+
+def _drop_chains() -> None:
+    lines = _chains()
+    rules = [["-D", *shlex.split(line)[1:]] for line in lines if line.startswith("-A")]
+    chains = [["-X", line[1:].split()[0]] for line in lines if line.startswith(":")]
+    for words in rules + chains:
+        subprocess.run(["iptables", "-t", "nat", *words], check=True)
 
 
 class Containerd(Side):
@@ -87,9 +108,11 @@ class Containerd(Side):
         self.registry = registry
         self.mirrors = mirrors
         self.pause = f"{registry}/pause:bench"
+        self._had_chains = True
         self._daemon: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        self._had_chains = bool(_chains())
         self._write()
         path = f"{self.programs}:{os.environ['PATH']}"
         with (self.base / "containerd.log").open("wb") as log:
@@ -110,6 +133,8 @@ class Containerd(Side):
         for pid in self.processes():
             os.kill(pid, signal.SIGKILL)
         subprocess.run(["ip", "link", "delete", BRIDGE], check=False, capture_output=True)
+        if not self._had_chains:
+            _drop_chains()
         self.forget_cgroups()
 
     def _write(self) -> None:
