@@ -28,10 +28,8 @@ def hierarchies(mountinfo: str) -> tuple[dict[str, str], str]:
     return v1, v2
 
 
-_CONTROLLERS = frozenset(
-    ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio")
-    + ("pids", "hugetlb", "rdma", "net_cls", "net_prio", "perf_event", "misc")
-)
+_CONTROLLERS = {"cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio"}
+_CONTROLLERS |= {"pids", "hugetlb", "rdma", "net_cls", "net_prio", "perf_event", "misc"}
 
 
 def open_tree(driver: str = "cgroupfs", root: str = "cribus") -> Tree:

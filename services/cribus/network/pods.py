@@ -1,0 +1,207 @@
+"""Pods and their network: the room's front door. Every call blocks; call from a thread."""
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from cribus.errors import CribusError, FailedPrecondition
+from cribus.network import chain, config, host_local, links, loopback
+from cribus.network.cache import Cache, Entry
+from cribus.network.external import Call
+from cribus.network.firewall import Firewall, HostPort, Segment
+from cribus.network.rates import bandwidth
+
+INTERFACE = "eth0"
+
+
+class Settings(Protocol):
+    """The settings' section `network`."""
+
+    @property
+    def conf_dir(self) -> str: ...
+    @property
+    def bin_dirs(self) -> tuple[str, ...]: ...
+    @property
+    def bridge(self) -> str: ...
+    @property
+    def subnet(self) -> str: ...
+    @property
+    def table(self) -> str: ...
+
+
+@dataclass(slots=True, frozen=True)
+class Pod:
+    """A pod to attach. `ports` are CNI port mappings: hostPort, containerPort, protocol, hostIP."""
+
+    id: str
+    netns: str
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    ports: list[dict[str, Any]] = field(default_factory=list)
+    annotations: dict[str, str] = field(default_factory=dict)
+    dns: dict[str, Any] = field(default_factory=dict)
+    cgroup: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class Attached:
+    """What came of it; the first address is the main one. `result` is CNI's own."""
+
+    ips: list[str]
+    gateway: str
+    interface: str
+    result: dict[str, Any]
+
+
+class Network:
+    """One node's pod network: the list in conf_dir, or the built-in default without one."""
+
+    def __init__(self, settings: Settings, root: str) -> None:
+        self._settings = settings
+        self._subnet = settings.subnet
+        self._ranges: list[list[dict[str, str]]] = []
+        self._addresses = f"{root}/network/addresses"
+        self._cache = Cache(f"{root}/network/attached")
+        self.firewall = Firewall(settings.table)
+        self._chain = chain.Chain(self.firewall, tuple(settings.bin_dirs))
+        # Links of another node on this host must never be taken for ours.
+        self._prefix = "crb" + hashlib.sha256(os.path.realpath(root).encode()).hexdigest()[:4]
+
+    def set_pod_cidr(self, subnet: str) -> None:
+        """New pods get addresses from here on (CRI UpdateRuntimeConfig); comma-separated for two families."""
+        self._subnet = subnet
+        self._ranges = [[{"subnet": one.strip()}] for one in subnet.split(",")]
+
+    def attach(self, pod: Pod) -> Attached:
+        """Give the pod its interfaces, addresses and host ports.
+
+        A repeat for the same namespace answers the same; what an attempt left unfinished is undone
+        first. Raises an error of cribus.errors; then `detach` undoes what there is.
+        """
+        inode = os.stat(pod.netns).st_ino
+        before = self._cache.read(pod.id)
+        if before is not None:
+            if before.result is not None and before.inode == inode and before.netns == pod.netns:
+                return _attached(before.result)
+            self.detach(pod.id)
+        network = self._network()
+        host_link = self._prefix + os.urandom(4).hex()
+        entry = Entry(
+            pod.id, pod.netns, inode, INTERFACE, host_link, _args(pod), self._capabilities(pod), network.as_json()
+        )
+        self._cache.write(entry)
+        if network.source:
+            loopback.bring_up(pod.netns)
+        entry.result = self._chain.add(network, _call(entry, pod.netns), lambda result: self._note(entry, result))
+        self._cache.write(entry)
+        return _attached(entry.result)
+
+    def detach(self, pod_id: str, netns: str = "") -> None:
+        """Take everything away again. Idempotent, from every state, also when the namespace is gone."""
+        entry = self._cache.read(pod_id)
+        if entry is None:
+            return
+        path = netns or entry.netns
+        alive = os.path.exists(path) and os.stat(path).st_ino == entry.inode
+        self._chain.delete(entry.network_list(), _call(entry, path if alive else ""), entry.result or entry.partial)
+        self._cache.remove(pod_id)
+
+    def check(self, pod_id: str) -> None:
+        """Raises FailedPrecondition when the pod is not attached as it was."""
+        entry = self._cache.read(pod_id)
+        if entry is None or entry.result is None:
+            raise FailedPrecondition(f"pod {pod_id} is not attached to the network")
+        self._chain.check(entry.network_list(), _call(entry, entry.netns), entry.result)
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether pods can be attached now, and why not."""
+        try:
+            self._chain.status(self._network())
+        except CribusError as error:
+            return False, error.message
+        return True, ""
+
+    def reconcile(self, live_pods: set[str]) -> None:
+        """Free addresses, veths, firewall elements and cache of all pods but these, and restore the rules."""
+        for pod in self._cache.pods():
+            if pod not in live_pods:
+                self.detach(pod)
+        entries = [entry for pod in self._cache.pods() if (entry := self._cache.read(pod)) is not None]
+        needs = [self._needs(entry) for entry in entries if entry.result is not None]
+        self.firewall.restore(
+            [port for ports, _ in needs for port in ports], [one for _, segments in needs for one in segments]
+        )
+        self._delete_links({entry.host_link for entry in entries})
+        host_local.Store(self._addresses, "cribus").keep_only({entry.pod for entry in entries})
+
+    def stats(self, netns: str) -> dict[str, dict[str, int]]:
+        """Counters by interface, without lo: rx_bytes, tx_bytes, rx_errors, tx_errors and the like."""
+        with links.opened(netns) as fd:
+            found = links.within(fd, _all_links)
+        return {link.name: link.counters for link in found if link.name != "lo"}
+
+    def _note(self, entry: Entry, result: dict[str, Any]) -> None:
+        entry.partial = result
+        self._cache.write(entry)
+
+    def _network(self) -> config.NetworkList:
+        found = config.load(self._settings.conf_dir)
+        return found or config.default(self._settings.bridge, self._subnet, self._addresses)
+
+    def _capabilities(self, pod: Pod) -> dict[str, Any]:
+        wanted: dict[str, Any] = {
+            "portMappings": pod.ports,
+            "bandwidth": bandwidth(pod.annotations),
+            "dns": pod.dns,
+            "ipRanges": self._ranges,
+            "cgroupPath": pod.cgroup,
+            "io.kubernetes.cri.pod-annotations": pod.annotations,
+        }
+        return {name: value for name, value in wanted.items() if value}
+
+    def _needs(self, entry: Entry) -> tuple[list[HostPort], list[Segment]]:
+        return self._chain.needs(entry.network_list(), _call(entry, entry.netns), entry.result or {})
+
+    def _delete_links(self, wanted: set[str]) -> None:
+        with links.Links() as host:
+            for link in host.all():
+                if link.name.startswith(self._prefix) and link.name not in wanted:
+                    host.delete(link.name)
+
+
+def open_network(settings: Settings, root: str) -> Network:
+    """The node's network; `root` is the folder of what must outlive a restart."""
+    return Network(settings, root)
+
+
+def _call(entry: Entry, netns: str) -> Call:
+    return Call(entry.pod, netns, entry.interface, entry.args, entry.capabilities, entry.host_link)
+
+
+def _args(pod: Pod) -> dict[str, str]:
+    """CNI_ARGS as the kubelet's plugins know them."""
+    return {
+        "IgnoreUnknown": "1",
+        "K8S_POD_NAMESPACE": pod.namespace,
+        "K8S_POD_NAME": pod.name,
+        "K8S_POD_INFRA_CONTAINER_ID": pod.id,
+        "K8S_POD_UID": pod.uid,
+    }
+
+
+def _attached(result: dict[str, Any]) -> Attached:
+    """The addresses of the pod's own interface, in the plugins' order."""
+    interfaces = result.get("interfaces") or []
+    inside = {number for number, one in enumerate(interfaces) if one.get("sandbox") and one["name"] == INTERFACE}
+    mine = [one for one in result.get("ips") or [] if one.get("interface", -1) in inside or "interface" not in one]
+    ips = [one["address"].split("/")[0] for one in mine]
+    if not ips:
+        raise FailedPrecondition("the CNI plugins gave the pod no address: correct the network's ipam")
+    return Attached(ips, mine[0].get("gateway") or "", INTERFACE, result)
+
+
+def _all_links() -> list[links.Link]:
+    with links.Links() as inside:
+        return inside.all()
