@@ -1,0 +1,63 @@
+"""The container manager's process."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine
+
+from cribus import config, log
+from cribus.api import events
+from cribus.bus import service
+from cribus.errors import CribusError
+from cribus.manager import exits, verbs
+from cribus.manager.node import Node
+from cribus.manager.open import open_node
+from cribus.manager.reconcile import reconcile
+
+_logger = logging.getLogger(__name__)
+
+
+async def main() -> None:
+    """First agree with what really runs, then answer."""
+    settings = config.load()
+    log.setup("manager", node=settings.node, level=settings.log_level)
+    async with service.connect(settings, "manager") as bus:
+        await bus.kv.ensure()
+        node = await open_node(settings, bus.call, bus.publish, bus.kv)
+        reader = asyncio.create_task(follow_exits(bus, node))
+        try:
+            await reconcile(node)
+            async with bus.serve(verbs.table(node)):
+                await first_of(service.until_told_to_stop(), reader)
+        finally:
+            reader.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reader
+
+
+async def follow_exits(bus: service.Bus, node: Node) -> None:
+    """Take every exit that a shim tells, in order, each until it is in the record."""
+    async for seen in bus.follow(events.EXITED, durable="manager"):
+        with log.ids(trace=seen.event.trace, pod=seen.event.pod, container=seen.event.id):
+            await _taken(node, seen.event)
+
+
+async def _taken(node: Node, event: events.Event) -> None:
+    while True:
+        try:
+            return await exits.took(node, event)
+        except CribusError as error:  # the write waited for the bus as long as it may; again
+            _logger.warning("an exit is not recorded yet", extra={"cause": error.message})
+
+
+async def first_of(told: Coroutine[None, None, None], reader: asyncio.Task[None]) -> None:
+    """Until told to stop. A reader that breaks ends the process, so that it is started anew."""
+    stop = asyncio.ensure_future(told)
+    await asyncio.wait((stop, reader), return_when=asyncio.FIRST_COMPLETED)
+    if reader.done():
+        stop.cancel()
+        reader.result()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,175 @@
+"""CreateContainer: writable layer, runtime-spec and record. No process yet."""
+
+import asyncio
+import logging
+import os
+import secrets
+import time
+
+import msgspec
+
+from cribus import log
+from cribus.api import images
+from cribus.api.cri.container import (
+    ContainerConfig,
+    CreateContainerRequest,
+    CreateContainerResponse,
+    LinuxContainerUser,
+)
+from cribus.api.cri.image import ImageSpec
+from cribus.api.cri.sandbox import PodSandboxConfig
+from cribus.errors import FailedPrecondition, NotFound
+from cribus.manager import (
+    container_remove,
+    create_check,
+    lifecycle,
+    names,
+    podfiles,
+    signals,
+    sources,
+    spec_build,
+    volumes,
+)
+from cribus.manager.node import Node
+from cribus.manager.records import Container, Sandbox, State
+from cribus.manager.wanted import Wanted, pod_modes
+from cribus.oci.validate import validate
+
+_logger = logging.getLogger(__name__)
+
+
+async def create(node: Node, request: CreateContainerRequest) -> CreateContainerResponse:
+    """Make a container in a pod that is ready, and answer its id.
+
+    Raises InvalidArgument for a wrong configuration, NotFound for a pod or an image that is not
+    there, FailedPrecondition for a pod that is not ready, AlreadyExists for a name that is taken.
+    """
+    config = request.config or ContainerConfig()
+    metadata = create_check.check(config)
+    pod = _ready_pod(node, request.pod_sandbox_id)
+    create_check.check_against_pod(config, pod_modes(pod))
+    name = names.of_container(metadata, pod.id)
+    id = await node.names.join(name, config, lambda: _make(node, name, request))
+    return CreateContainerResponse(container_id=id)
+
+
+def _ready_pod(node: Node, id: str) -> Sandbox:
+    pod = node.records.sandbox(id)
+    if pod.state is not State.READY:
+        raise FailedPrecondition(f"pod {pod.id} is {pod.state}: containers can be made in one that is ready")
+    return pod
+
+
+async def _make(node: Node, name: str, request: CreateContainerRequest) -> str:
+    config = request.config or ContainerConfig()
+    pod = _ready_pod(node, request.pod_sandbox_id)
+    async with node.locks.of(pod.id):
+        pod = _ready_pod(node, pod.id)
+        owner = node.records.containers.get(node.records.owner(name))
+        if owner is not None and owner.state is State.CREATING:
+            await undo(node, owner)  # nobody works on it: we have the name
+        elif owner is not None and names.settled(owner, config):
+            if owner.unclaimed:
+                await lifecycle.change(node, owner, unclaimed=False)
+            return owner.id
+        record = _begun(name, pod, request)
+        with log.ids(pod=pod.id, container=record.id):
+            await lifecycle.begin(node, record)
+            try:
+                record = await _set_up(node, record, pod)
+                await _created(node, record)
+            except Exception:
+                await undo(node, record)
+                raise
+    return record.id
+
+
+def _begun(name: str, pod: Sandbox, request: CreateContainerRequest) -> Container:
+    config = request.config or ContainerConfig()
+    now = time.time_ns()
+    id = secrets.token_hex(32)
+    folder = (request.sandbox_config or PodSandboxConfig()).log_directory or pod.config.log_directory
+    record = Container(
+        id=id,
+        pod=pod.id,
+        name=name,
+        config=config,
+        created_at=now,
+        changed_at=now,
+        request=log.current("request"),
+        log_path=os.path.join(folder, config.log_path) if folder and config.log_path else "",
+        resources=config.linux.resources if config.linux else None,
+    )
+    return msgspec.structs.replace(record, volumes=sources.volume_names(record))
+
+
+async def _set_up(node: Node, record: Container, pod: Sandbox) -> Container:
+    """Layer, files and spec. The record with what came of it."""
+    image = (record.config.image or ImageSpec()).image
+    try:
+        prepared = await node.call(images.PREPARE, images.Prepare(container=record.id, image=image))
+    except NotFound as error:
+        raise NotFound(f"image {image} is not present on this node; pull it first") from error
+    wanted = Wanted(
+        id=record.id,
+        config=record.config,
+        pod=pod,
+        prepared=prepared,
+        sources=await sources.gather(node, record, pod),
+        host=node.host,
+        cgroups_path=cgroups_path(node, pod, record.id),
+        volumes_dir=node.volumes_dir(record.id),
+    )
+    identity = spec_build.identity(wanted)
+    record = msgspec.structs.replace(
+        record,
+        image_id=prepared.image_id,
+        image_ref=prepared.image_ref,
+        stop_signal=signals.name(record.config.stop_signal, wanted.image_text("StopSignal")),
+        user=LinuxContainerUser(uid=identity.uid, gid=identity.gid, supplemental_groups=identity.groups),
+        cgroup=node.tree.container_path(pod.cgroup, record.id),
+        volume_refs=wanted.sources.volume_refs,
+    )
+    kept = msgspec.structs.replace(record, state=State.CREATED)
+    spec = spec_build.build(wanted, identity, msgspec.json.encode(kept).decode())
+    validate(spec)
+    await volumes.fill(wanted)
+    os.makedirs(node.container_dir(record.id), 0o711, exist_ok=True)
+    podfiles.write_atomic(f"{node.container_dir(record.id)}/config.json", sources.encode(spec), 0o600)
+    return record
+
+
+async def _created(node: Node, record: Container) -> None:
+    await lifecycle.move(
+        node,
+        record,
+        State.CREATED,
+        image_id=record.image_id,
+        image_ref=record.image_ref,
+        stop_signal=record.stop_signal,
+        user=record.user,
+        cgroup=record.cgroup,
+        volume_refs=record.volume_refs,
+        unclaimed=names.given_up(time.time_ns()),
+    )
+
+
+def cgroups_path(node: Node, pod: Sandbox, id: str) -> str:
+    """runtime-spec's linux.cgroupsPath: a path, or slice:prefix:name with the systemd driver."""
+    if node.tree.driver == "systemd":
+        return f"{os.path.basename(pod.cgroup)}:cribus:{id}"
+    return node.tree.container_path(pod.cgroup, id)
+
+
+async def undo(node: Node, record: Container) -> None:
+    """A container that did not come to be leaves nothing, and its name is free.
+
+    When even that fails, the record stays, and the next request for the name tries again.
+    """
+    try:
+        await container_remove.teardown(node, record)
+        await lifecycle.gone(node, record)
+    except asyncio.CancelledError:
+        raise
+    except Exception:
+        _logger.exception("a failed container could not be torn down yet", extra={"container": record.id})

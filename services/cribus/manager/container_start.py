@@ -1,0 +1,132 @@
+"""StartContainer: the executor makes the process up to its barrier, the shim takes its output, and
+only then may it run."""
+
+import asyncio
+import logging
+import os
+import time
+
+from cribus import log
+from cribus.api import executor, shim
+from cribus.api.cri.container import StartContainerRequest, StartContainerResponse
+from cribus.errors import CribusError, FailedPrecondition, Unavailable
+from cribus.manager import container_stop, exits, lifecycle, podfiles
+from cribus.manager.node import Node
+from cribus.manager.records import Container, State
+
+START_ERROR_CODE = 128  # exit code of a container whose program could not be started, as containerd's
+_logger = logging.getLogger(__name__)
+
+
+async def start(node: Node, request: StartContainerRequest) -> StartContainerResponse:
+    """Run a created container.
+
+    Raises FailedPrecondition when it is not one or its pod is not ready, and the executor's own
+    error when its program cannot be started: the container has exited then, with reason StartError.
+    """
+    record = node.records.container(request.container_id)
+    async with node.locks.of(record.id):
+        record = node.records.container(record.id)
+        if not _done_before(record):
+            _check(node, record)
+            with log.ids(pod=record.pod, container=record.id), node.exits.holding(record.id):
+                await _start(node, record)
+    return StartContainerResponse()
+
+
+def _done_before(record: Container) -> bool:
+    """Whether this is the repeat of a request that succeeded before its answer was lost."""
+    again = record.start_request and record.start_request == log.current("request")
+    return bool(again) and record.state not in (State.CREATED, State.STARTING) and record.reason != "StartError"
+
+
+def _check(node: Node, record: Container) -> None:
+    if record.state is not State.CREATED:
+        raise FailedPrecondition(f"container {record.id} is {record.state}: only a created container can be started")
+    pod = node.records.sandboxes.get(record.pod)
+    if pod is None or pod.state is not State.READY:
+        state = pod.state if pod else "gone"
+        raise FailedPrecondition(f"pod {record.pod} is {state}: containers can be started in one that is ready")
+
+
+async def _start(node: Node, record: Container) -> None:
+    try:
+        created = await _created(node, record)
+        started_at = time.time_ns()
+        await node.call(executor.START, executor.Named(container=record.id))
+    except Exception as error:
+        await _failed(node, record, error)
+        raise
+    running = await lifecycle.move(node, record, State.RUNNING, pid=created.pid, started_at=started_at)
+    over = node.exits.kept(record.id)
+    if over is not None:
+        await lifecycle.move(node, running, State.EXITED, **exits.fields(over, running))
+        node.exits.tell(record.id)
+
+
+async def _created(node: Node, record: Container) -> executor.Created:
+    """A process at its barrier, and the shim that has its output; STARTING is durable by then."""
+    pod = node.records.sandboxes[record.pod]
+    made, moved = await asyncio.gather(
+        node.call(executor.CREATE, executor.Create(container=record.id, pod=record.pod, handler=pod.handler)),
+        lifecycle.move(node, record, State.STARTING, started_at=time.time_ns(), start_request=log.current("request")),
+        return_exceptions=True,
+    )
+    # Both to their end, also when one fails: what is undone afterwards must not be half-way.
+    for outcome in (moved, made):
+        if isinstance(outcome, BaseException):
+            raise outcome
+    assert isinstance(made, executor.Created)
+    take = shim.Take(
+        container=record.id,
+        pod=record.pod,
+        log_path=record.log_path,
+        tty=record.config.tty,
+        stdin=record.config.stdin,
+        stdin_once=record.config.stdin_once,
+    )
+    await node.call(shim.TAKE, take, id=record.pod)
+    return made
+
+
+async def _failed(node: Node, record: Container, error: Exception) -> None:
+    """Nothing of the attempt is left. When the cause was that a service was away, nothing ran, and
+    the container is as before; else it has exited."""
+    try:
+        if isinstance(error, Unavailable):
+            await as_created(node, record)
+            return
+        await container_stop.release(node, record)
+    except CribusError as later:
+        # Stop and remove do the same again.
+        _logger.warning("a failed start is not cleared yet", extra={"cause": later.message})
+    now = node.records.latest(record)
+    if now is None or now.state is not State.STARTING:
+        return
+    await lifecycle.move(
+        node,
+        now,
+        State.EXITED,
+        exit_code=START_ERROR_CODE,
+        finished_at=time.time_ns(),
+        reason="StartError",
+        message=error.message if isinstance(error, CribusError) else str(error),
+    )
+    node.exits.tell(record.id)
+
+
+async def as_created(node: Node, record: Container) -> None:
+    """Undo a start that did not get as far as running anything: the container is created again."""
+    path = f"{node.container_dir(record.id)}/config.json"
+    spec = _read(path)
+    await container_stop.release(node, record)
+    os.makedirs(node.container_dir(record.id), 0o711, exist_ok=True)
+    podfiles.write_atomic(path, spec, 0o600)
+    now = node.records.latest(record)
+    if now is not None and now.state is State.STARTING:
+        await lifecycle.move(node, now, State.CREATED, started_at=0, start_request="")
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()

@@ -1,0 +1,99 @@
+"""Exits of containers: news from shims, and whoever waits for it.
+
+The shim's event is the first witness. `ask` is the second: it reads what the executor knows.
+"""
+
+import asyncio
+import logging
+import time
+
+from cribus.api import events, executor
+from cribus.api.events import Event
+from cribus.errors import CribusError
+from cribus.manager import lifecycle
+from cribus.manager.node import Node
+from cribus.manager.records import Container, State
+
+UNKNOWN_CODE = 255  # as CRI's own runtimes report an exit that nobody saw
+ALIVE = (State.RUNNING, State.STOPPING)
+_logger = logging.getLogger(__name__)
+
+
+async def took(node: Node, event: Event) -> None:
+    """Record an exit. Idempotent; an exit of something that is no longer known is old news."""
+    record = node.records.containers.get(event.id)
+    if record is None:
+        return
+    if record.state is State.STARTING and node.exits.held(event.id):
+        # Its start has not answered yet, and decides whether this was a run or a failed start.
+        node.exits.keep(event)
+    elif record.state in (*ALIVE, State.STARTING):
+        await lifecycle.move(node, record, State.EXITED, **fields(event, record))
+    node.exits.tell(event.id)
+
+
+def fields(event: Event, record: Container) -> dict[str, object]:
+    """What an exit changes in the record."""
+    known = event.exit_known
+    code = event.exit_code if known else UNKNOWN_CODE
+    reason = "OOMKilled" if event.oom else "Completed" if code == 0 else "Error"
+    return {
+        "exit_code": code,
+        "finished_at": max(event.at or time.time_ns(), record.started_at),
+        "reason": reason if known else "Unknown",
+        "message": "" if known else "no witness saw the exit, so its code is not known",
+        "pid": 0,
+    }
+
+
+async def ask(node: Node, id: str) -> bool:
+    """Ask the executor, and record an exit that it knows of. Whether the container is over."""
+    state = await node.call(executor.STATE, executor.Named(container=id))
+    if state.status != "stopped":
+        return False
+    await took(node, of_state(state))
+    return True
+
+
+def of_state(state: executor.State) -> Event:
+    """What the executor knows of an exit, as the event that the shim would send."""
+    return Event(
+        kind=events.EXITED,
+        id=state.container,
+        pod=state.pod,
+        at=state.exited_at or time.time_ns(),
+        exit_code=state.exit_code,
+        exit_known=state.exit_known,
+        oom=state.oom,
+    )
+
+
+async def wait(node: Node, id: str, seconds: float) -> bool:
+    """Until the container's exit is recorded, at most so long. Whether it is over.
+
+    At the end the executor is asked too: never trust only one witness.
+    """
+    if _over(node, id):
+        return True
+    with node.exits.waiting(id) as told:
+        try:
+            async with asyncio.timeout(seconds):
+                while not _over(node, id):
+                    told.clear()
+                    await told.wait()
+            return True
+        except TimeoutError:
+            return await _asked(node, id)
+
+
+async def _asked(node: Node, id: str) -> bool:
+    try:
+        return await ask(node, id) or _over(node, id)
+    except CribusError as error:
+        _logger.warning("the executor does not say whether it runs", extra={"container": id, "cause": error.message})
+        return _over(node, id)
+
+
+def _over(node: Node, id: str) -> bool:
+    record = node.records.containers.get(id)
+    return record is None or record.state not in ALIVE

@@ -1,0 +1,62 @@
+"""A pod and its network, as `network` wants to be asked: in threads, because it blocks."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from cribus.api.cri.sandbox import DNSConfig, PodSandboxMetadata, PortMapping
+from cribus.manager.node import Node
+from cribus.manager.records import Sandbox
+from cribus.network.pods import Pod
+
+T = TypeVar("T")
+
+
+def pod_of(record: Sandbox) -> Pod:
+    """The pod as CNI sees it."""
+    config = record.config
+    metadata, dns = config.metadata or PodSandboxMetadata(), config.dns_config or DNSConfig()
+    servers = {"servers": dns.servers, "searches": dns.searches, "options": dns.options}
+    return Pod(
+        id=record.id,
+        netns=record.namespaces["net"],
+        name=metadata.name,
+        namespace=metadata.namespace,
+        uid=metadata.uid,
+        ports=[_port(one) for one in config.port_mappings if one.host_port > 0],
+        annotations=config.annotations,
+        dns={name: value for name, value in servers.items() if value},
+        cgroup=record.cgroup,
+    )
+
+
+def _port(mapping: PortMapping) -> dict[str, Any]:
+    port: dict[str, Any] = {
+        "hostPort": mapping.host_port,
+        "containerPort": mapping.container_port,
+        "protocol": mapping.protocol.name.lower(),
+    }
+    return {**port, "hostIP": mapping.host_ip} if mapping.host_ip else port
+
+
+async def attach(node: Node, record: Sandbox) -> list[str]:
+    """Give the pod its interfaces; its addresses. A pod in the host's network has none of its own."""
+    if "net" not in record.namespaces:
+        return []
+    return (await _to_the_end(lambda: node.network.attach(pod_of(record)))).ips
+
+
+async def detach(node: Node, record: Sandbox) -> None:
+    """Take the pod's interfaces away. Idempotent, also for a pod that was never attached."""
+    await _to_the_end(lambda: node.network.detach(record.id, record.namespaces.get("net", "")))
+
+
+async def _to_the_end(work: Callable[[], T]) -> T:
+    """What `work` answers, run in a thread. A caller that is cancelled waits for it all the same:
+    undoing must not begin while doing still runs."""
+    task = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

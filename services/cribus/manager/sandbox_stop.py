@@ -1,0 +1,59 @@
+"""StopPodSandbox, and the one teardown of pods: stop, remove, failure and reconcile all use it."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Awaitable, Iterable
+
+from cribus.api import executor, shimd
+from cribus.api.cri.sandbox import StopPodSandboxRequest, StopPodSandboxResponse
+from cribus.errors import NotFound
+from cribus.manager import container_stop, lifecycle, podnet
+from cribus.manager.node import Node
+from cribus.manager.records import Sandbox, State
+
+OVER = (State.NOTREADY, State.REMOVING)
+
+
+async def stop(node: Node, request: StopPodSandboxRequest) -> StopPodSandboxResponse:
+    """End everything that runs in the pod, and free its network. A pod that is not there is stopped."""
+    try:
+        record = node.records.sandbox(request.pod_sandbox_id)
+    except NotFound:
+        return StopPodSandboxResponse()
+    if record.state is State.CREATING:
+        await node.names.settle(record.name)  # it ends as one that is ready, or as nothing
+    async with node.locks.of(record.id):
+        known = node.records.latest(record)
+        if known is not None and known.state not in OVER and known.state is not State.CREATING:
+            await to_not_ready(node, known)
+    return StopPodSandboxResponse()
+
+
+async def to_not_ready(node: Node, record: Sandbox) -> Sandbox:
+    """READY or STOPPING → NOTREADY. From STOPPING on nothing new starts in the pod."""
+    if record.state is State.READY:
+        record = await lifecycle.move(node, record, State.STOPPING)
+    await teardown(node, record)
+    return await lifecycle.move(node, record, State.NOTREADY, torn=True)
+
+
+async def teardown(node: Node, record: Sandbox) -> None:
+    """Everything of the pod but its record and its containers' records and layers. Idempotent; every
+    step is content with finding nothing. Raises the first failure, after trying what can be tried."""
+    await _all(container_stop.end(node, one) for one in node.records.in_pod(record.id))
+    await _all((podnet.detach(node, record), node.call(shimd.STOP_SHIM, shimd.StopShim(pod=record.id))))
+    await node.call(executor.DELETE_POD, executor.DeletePod(pod=record.id))
+    _delete(node.pod_dir(record.id))
+
+
+def _delete(folder: str) -> None:
+    if os.path.isdir(folder):
+        shutil.rmtree(folder)
+
+
+async def _all(steps: Iterable[Awaitable[object]]) -> None:
+    """Side by side, each to its end. Raises the first failure."""
+    for outcome in await asyncio.gather(*steps, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome

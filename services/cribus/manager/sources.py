@@ -1,0 +1,175 @@
+"""Looking up on the host what a spec needs: mount sources, devices, profiles, image volumes."""
+
+import json
+import os
+from typing import Any
+
+import msgspec
+
+from cribus.api import images
+from cribus.api.cri.container import ContainerConfig, Device, LinuxContainerConfig, Mount
+from cribus.api.cri.security import LinuxContainerSecurityContext
+from cribus.api.cri.values import MountPropagation, NamespaceMode, ProfileType
+from cribus.errors import FailedPrecondition, InvalidArgument, NotFound
+from cribus.manager import expendable, host, security
+from cribus.manager.node import Node
+from cribus.manager.records import Container, Sandbox, State
+from cribus.manager.wanted import Sources, clean, is_image, pod_modes
+from cribus.oci import runtime_spec
+
+POD_FILES = {"/etc/hostname": "hostname", "/etc/hosts": "hosts", "/etc/resolv.conf": "resolv.conf"}
+
+
+async def gather(node: Node, record: Container, pod: Sandbox) -> Sources:
+    """Everything that building the spec of this container needs to know of the host.
+
+    Raises InvalidArgument, NotFound or FailedPrecondition that names the mount or device.
+    """
+    config = record.config
+    context = (config.linux or LinuxContainerConfig()).security_context or LinuxContainerSecurityContext()
+    binds = [mount for mount in config.mounts if not is_image(mount)]
+    paths: dict[str, str] = {}
+    if binds:
+        paths = await expendable.run(lambda: {one.host_path: _source(one) for one in binds}, "looking at the mounts")
+    devices, access = _devices(config.devices)
+    layers, refs = await _image_volumes(node, record)
+    return Sources(
+        paths=paths,
+        devices=devices,
+        device_access=access,
+        host_devices=host.devices() if context.privileged else [],
+        seccomp=_local_seccomp(context),
+        target_pid=_target(node, record, context),
+        image_volumes=layers,
+        volume_refs=refs,
+        pod_files=_pod_files(node, config, pod),
+    )
+
+
+def volume_names(record: Container) -> list[str]:
+    """Under these names the image volumes of a container are prepared: ids like a container's own."""
+    count = sum(1 for mount in record.config.mounts if is_image(mount))
+    return [f"{number:04x}{record.id[4:]}" for number in range(count)]
+
+
+def _source(mount: Mount) -> str:
+    """The path behind a host_path, made as a directory when it is missing, as containerd does."""
+    try:
+        if not os.path.exists(mount.host_path):
+            os.makedirs(mount.host_path, 0o755, exist_ok=True)
+        source = os.path.realpath(mount.host_path, strict=True)
+    except OSError as error:
+        raise InvalidArgument(f"mount {mount.container_path}: host_path {mount.host_path}: {error.strerror}") from error
+    if mount.propagation is not MountPropagation.PROPAGATION_PRIVATE:
+        _check_propagation(mount, source)
+    return source
+
+
+def _check_propagation(mount: Mount, source: str) -> None:
+    """Mounts travel only from or to a mount that is shared (proc_pid_mountinfo(5), optional fields)."""
+    with open("/proc/self/mountinfo") as file:
+        lines = [line.split(" - ")[0].split() for line in file]
+    below = [words for words in lines if source == words[4] or source.startswith(words[4].rstrip("/") + "/")]
+    flags = max(below, key=lambda words: len(words[4]))[6:] if below else []
+    shared = any(flag.startswith("shared:") for flag in flags)
+    slave = any(flag.startswith("master:") for flag in flags)
+    if not (shared or (slave and mount.propagation is MountPropagation.PROPAGATION_HOST_TO_CONTAINER)):
+        raise FailedPrecondition(
+            f"mount {mount.container_path}: {source} is on a private mount of the host, so mounts cannot propagate; "
+            f"`mount --make-rshared` it"
+        )
+
+
+def _devices(asked: list[Device]) -> tuple[list[runtime_spec.Device], list[str]]:
+    """The device nodes, a directory's all; and the access to each."""
+    found: list[runtime_spec.Device] = []
+    access: list[str] = []
+    for device in asked:
+        path = os.path.realpath(device.host_path)
+        try:
+            inside = host.devices(path) if os.path.isdir(path) else [host.describe(path, os.stat(path))]
+        except OSError as error:
+            raise InvalidArgument(f"device {device.host_path}: {error.strerror}") from error
+        for one in inside:
+            if one is None:
+                raise InvalidArgument(f"device {device.host_path} is no device node")
+            at = (device.container_path or device.host_path) + one["path"][len(path) :]
+            found.append({**one, "path": at})
+            access.append(device.permissions or "rwm")
+    return found, access
+
+
+def _local_seccomp(context: LinuxContainerSecurityContext) -> runtime_spec.Seccomp | None:
+    """The document of a Localhost profile: runtime-spec's linux.seccomp as a JSON file."""
+    profile = security.seccomp_profile(context)
+    if profile.profile_type is not ProfileType.Localhost:
+        return None
+    path = profile.localhost_ref.removeprefix("localhost/")
+    try:
+        with open(path, "rb") as file:
+            document: Any = json.load(file)
+    except FileNotFoundError as error:
+        raise InvalidArgument(f"seccomp profile {path} does not exist on this node") from error
+    except (OSError, ValueError) as error:
+        raise InvalidArgument(f"seccomp profile {path} cannot be read: {error}") from error
+    if not isinstance(document, dict) or not str(document.get("defaultAction", "")).startswith("SCMP_ACT_"):
+        raise InvalidArgument(f"seccomp profile {path} has no defaultAction; it must be an OCI linux.seccomp object")
+    return document  # type: ignore[return-value]
+
+
+def _target(node: Node, record: Container, context: LinuxContainerSecurityContext) -> int:
+    modes = context.namespace_options
+    if modes is None or modes.pid is not NamespaceMode.TARGET:
+        return 0
+    target = node.records.container(modes.target_id)
+    if target.pod != record.pod:
+        raise InvalidArgument(f"namespace_options.target_id {modes.target_id} is a container of another pod")
+    if target.state is not State.RUNNING:
+        raise FailedPrecondition(f"namespace_options.target_id: container {target.id} is {target.state}, not running")
+    return target.pid
+
+
+def _pod_files(node: Node, config: ContainerConfig, pod: Sandbox) -> dict[str, str]:
+    taken = {clean(mount.container_path) for mount in config.mounts}
+    folder = node.pod_dir(pod.id)
+    files = {destination: f"{folder}/{name}" for destination, name in POD_FILES.items()}
+    own_ipc = pod_modes(pod).ipc is not NamespaceMode.NODE
+    files["/dev/shm"] = f"{folder}/shm" if own_ipc else "/dev/shm"
+    return {destination: path for destination, path in files.items() if destination not in taken}
+
+
+async def _image_volumes(node: Node, record: Container) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Layers and reference of each image that is mounted as a volume, held under a name of its own."""
+    found: dict[str, list[str]] = {}
+    refs: dict[str, str] = {}
+    mounts = [mount for mount in record.config.mounts if is_image(mount)]
+    for name, mount in zip(volume_names(record), mounts, strict=True):
+        if not mount.readonly:
+            raise InvalidArgument(f"mount {mount.container_path}: an image can only be mounted readonly")
+        reference = mount.image.image if mount.image else ""
+        prepared = await node.call(images.PREPARE, images.Prepare(container=name, image=reference))
+        found[mount.container_path] = _below(prepared.lower, mount)
+        refs[mount.container_path] = prepared.image_ref
+    return found, refs
+
+
+def _below(lower: list[str], mount: Mount) -> list[str]:
+    """The part of each layer that lies below image_sub_path."""
+    if not mount.image_sub_path:
+        return lower
+    inside = clean(f"/{mount.image_sub_path}")
+    found = [path for path in (layer + inside for layer in lower) if os.path.isdir(path) and _stays(path, lower)]
+    if not found:
+        raise NotFound(f"mount {mount.container_path}: the image has no directory {mount.image_sub_path}")
+    return found
+
+
+def _stays(path: str, lower: list[str]) -> bool:
+    """Whether a path that may have symbolic links in it is still in its layer."""
+    real = os.path.realpath(path)
+    return any(real.startswith(os.path.realpath(layer) + "/") for layer in lower)
+
+
+def encode(spec: runtime_spec.Spec) -> bytes:
+    """config.json."""
+    return msgspec.json.encode(spec)
