@@ -19,10 +19,9 @@ code is 128 + signal for one that was killed.
 
 What `main` gets: {"run": index of the run directory, "answer": index of a SEQPACKET socket, "hold":
 {name: index}, "spare": [indexes only kept open until init was made], "title": str, "init": {"main":
-"module:function", "request": {…}, "fds": [indexes], "flags": clone3's, "pidns": index or -1, "link": bool,
-"maps": [uid_map, gid_map]}}. With "link" init's last descriptor is a socket to the keeper: over it come
-"go" when the maps are written, and back the pty master. On `answer` goes "pid" with init's pidfd, or
-"error …".
+"module:function", "request": {…}, "fds": [indexes], "flags": clone3's, "pidns": index or -1, "link": bool}}. With
+"link" init's last descriptor is a socket to the keeper, for the pty master. On `answer` goes init's pid
+with its pidfd, or "error …". Descriptors that nobody mentions stay open as long as the keeper lives.
 """
 
 import contextlib
@@ -30,9 +29,9 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
 
-from cribus.forkserver import find
 from cribus.linux import fds as descriptors
 from cribus.linux import files, namespaces, process
 
@@ -85,7 +84,8 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
 
 def _start(what: "dict[str, Any]", fds: list[int]) -> _Init:
     """clone3 init into its namespaces; in the child this does not return."""
-    function = find(what["main"])
+    module, _, name = what["main"].partition(":")
+    function = getattr(sys.modules[module], name)  # the fork server has it: nothing is imported here
     passed = [fds[index] for index in what["fds"]]
     ours = theirs = None
     if what["link"]:
@@ -100,21 +100,9 @@ def _start(what: "dict[str, Any]", fds: list[int]) -> _Init:
             code = function(what["request"], passed) or 0
         finally:
             os._exit(code)
-    if ours is not None and theirs is not None:
+    if theirs is not None:
         theirs.close()
-        if what["maps"]:
-            for name, text in zip(("uid_map", "gid_map"), what["maps"], strict=True):
-                _write(f"/proc/{pid}/{name}", text.encode())
-            ours.send(b"go")
     return _Init(pid, pidfd, ours)
-
-
-def _write(path: str, data: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, data)
-    finally:
-        os.close(fd)
 
 
 class _Store:

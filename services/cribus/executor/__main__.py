@@ -1,0 +1,50 @@
+"""The executor: OCI runtime of this node. A bus half, and a fork server that never sees the bus.
+
+What is imported at the top comes before the fork, so it is the fork server alone.
+"""
+
+from cribus import forkserver
+
+PRELOAD = (
+    "cribus.keeper",
+    "cribus.executor.child.init",
+    "cribus.executor.child.exec",
+    "cribus.executor.child.pod",
+)
+
+
+async def main(server: forkserver.Server) -> int:
+    """Serve until told to stop, or until the fork server has gone: then only a new start helps."""
+    import asyncio
+    import logging
+
+    from cribus import config, log
+    from cribus.bus import service
+    from cribus.cgroups.layout import open_tree
+    from cribus.executor import containers, verbs
+    from cribus.executor.node import Node
+    from cribus.executor.plan import host
+
+    settings = config.load()
+    log.setup("executor", node=settings.node, level=settings.log_level)
+    tree = open_tree(settings.cgroups.driver, settings.cgroups.root)
+    node = Node(settings.run, server, tree, host.look())
+    node.handlers = settings.handlers
+    await containers.adopt(node)
+    async with service.connect(settings, "executor") as bus, bus.serve(verbs.table(node)):
+        told = asyncio.create_task(service.until_told_to_stop())
+        await asyncio.wait({told, server.closed}, return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+    if server.closed.done():
+        logging.getLogger(__name__).error("the fork server has gone; starting again")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    started = forkserver.start(PRELOAD)
+
+    import asyncio
+    import sys
+
+    sys.exit(asyncio.run(main(started)))

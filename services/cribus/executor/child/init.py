@@ -1,0 +1,92 @@
+"""The container's first process, from its clone to its exec. Started by the keeper.
+
+Descriptors: stdin, stdout, stderr (absent with a terminal), the start fifo, the error pipe, and with
+a terminal the link to the keeper. It says "ready" on the error pipe when everything is set up, and then
+waits for one byte on the fifo.
+"""
+
+import fcntl
+import os
+import signal
+import socket
+import struct
+import termios
+
+from cribus.executor.child import process, steps
+from cribus.executor.child.failure import Failed, reason, tell
+from cribus.linux import fds as descriptors
+from cribus.linux import mount
+from cribus.linux import process as linux_process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_TIOCGPTPEER = 0x5441
+_UNLOCK = 0x40045431  # TIOCSPTLCK
+
+
+def main(request: "dict[str, Any]", fds: list[int]) -> int:
+    """Never returns when all goes well."""
+    what = request["process"]
+    link = fds[-1] if what["terminal"] else -1
+    fifo, sync = (fds[-3], fds[-2]) if what["terminal"] else (fds[-2], fds[-1])
+    try:
+        linux_process.pdeathsig(signal.SIGKILL)  # until the cgroup has it, only the keeper knows of it
+        descriptors.close_all_but([0, 1, 2, *fds])
+        os.setsid()
+        users = _prepare(request, fds, sync, link)
+        tell(sync, "ready", "")
+        if not os.read(fifo, 1):
+            return 0
+        process.become(what, users)
+    except Failed as failure:
+        tell(sync, "error", f"{failure.code} {failure.message}")
+        return process.exit_code(failure)
+    except OSError as error:
+        tell(sync, "error", f"INTERNAL container cannot be set up: {reason(error)}")
+        return 1
+    return 1
+
+
+def _prepare(request: "dict[str, Any]", fds: list[int], sync: int, link: int) -> int:
+    """Everything up to the barrier; the user namespace to join afterwards, or -1."""
+    what = request["process"]
+    work = steps.Work()
+    steps.run(work, request["join"])
+    linux_process.pdeathsig(0)
+    process.limits(what, sync)
+    steps.run(work, request["root"])
+    if link >= 0:
+        _terminal(link, what["size"])
+    steps.run(work, request["finish"])
+    for text in work.warnings:
+        tell(sync, "warning", text)
+    if link < 0:
+        process.streams(fds[:3])
+    _working_directory(what["cwd"])
+    return work.users
+
+
+def _terminal(link: int, size: list[int]) -> None:
+    """A pty of the container's own devpts; its master goes to the keeper, its slave is /dev/console."""
+    master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    fcntl.ioctl(master, _UNLOCK, struct.pack("i", 0))
+    slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
+    if size:
+        fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", size[0], size[1], 0, 0))
+    os.close(os.open("/dev/console", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    mount.bind(f"/proc/self/fd/{slave}", "/dev/console")
+    process.terminal(slave)
+    descriptors.send(socket.socket(fileno=link), b"console", [master])
+    os.close(master)
+    os.close(slave)
+
+
+def _working_directory(path: str) -> None:
+    """Made when it is missing, as runc does."""
+    if not os.path.isdir(path):
+        try:
+            os.makedirs(path, 0o755, exist_ok=True)
+        except OSError as error:
+            raise Failed("INVALID_ARGUMENT", f'working directory "{path}": {error.strerror}') from error

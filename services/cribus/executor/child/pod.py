@@ -1,0 +1,162 @@
+"""A pod's namespaces: made in a short-lived child, held by bind mounts.
+
+The PID namespace, if the pod shares one, needs an init: a process that reaps and does nothing else.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+
+from cribus.executor.child import steps
+from cribus.executor.child.failure import Failed, reason, tell
+from cribus.linux import fds as descriptors
+from cribus.linux import mount, namespaces, process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_UNSHARED = namespaces.CLONE_NEWNET | namespaces.CLONE_NEWIPC | namespaces.CLONE_NEWUTS
+
+
+def main(request: "dict[str, Any]", fds: list[int]) -> int:
+    """Descriptors: the error pipe, on which "ready PID" says that all is pinned (PID of the namespace's
+    init, or 0)."""
+    sync = fds[0]
+    try:
+        _private_directory(request["directory"])
+        _shared_memory(request)
+        flags = request["flags"]
+        if flags & namespaces.CLONE_NEWUSER:
+            _with_users(request, fds)
+        else:
+            _without_users(request)
+        pid = _reaper(request) if flags & namespaces.CLONE_NEWPID else 0
+    except OSError as error:
+        tell(sync, "error", f"INTERNAL namespaces of the pod: {reason(error)}")
+        return 1
+    except Failed as failure:
+        tell(sync, "error", f"{failure.code} {failure.message}")
+        return 1
+    tell(sync, "ready", str(pid))
+    return 0
+
+
+def _private_directory(path: str) -> None:
+    """So that the pins do not spread into other mount namespaces, which would keep them alive."""
+    if not os.path.ismount(path):
+        mount.bind(path, path)
+        mount.mount("", path, flags=mount.MS_PRIVATE)
+
+
+def _shared_memory(request: "dict[str, Any]") -> None:
+    path = request["shm"]
+    if path and not os.path.ismount(path):
+        flags = mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC
+        owner = f",uid={request['owner'][0]},gid={request['owner'][1]}"
+        mount.mount("shm", path, "tmpfs", flags, f"mode=1777,size={request['shm_size']}{owner}")
+        mount.mount("", path, flags=mount.MS_PRIVATE)
+
+
+def _without_users(request: "dict[str, Any]") -> None:
+    namespaces.unshare(request["flags"] & _UNSHARED)
+    _adjust(request)
+    _pin(request["pins"], "self")
+
+
+def _with_users(request: "dict[str, Any]", fds: list[int]) -> None:
+    """The other namespaces belong to the user namespace: a child makes all of them at once."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid, _ = namespaces.clone3(request["flags"] & (_UNSHARED | namespaces.CLONE_NEWUSER))
+    if pid == 0:
+        _inside(request, ours, theirs)
+    theirs.close()
+    try:
+        for name, text in zip(("uid_map", "gid_map"), request["maps"], strict=True):
+            steps.write(f"/proc/{pid}/{name}", text.encode())
+        ours.send(b"go")
+        answer = ours.recv(4096)
+        if answer != b"ok":
+            raise Failed("INVALID_ARGUMENT", answer.decode(errors="replace") or "the pod's first process died")
+        _pin(request["pins"], str(pid))
+    finally:
+        ours.close()
+        os.waitpid(pid, 0)
+
+
+def _inside(request: "dict[str, Any]", ours: socket.socket, theirs: socket.socket) -> None:
+    """The child in the new user namespace: sets what belongs to it, waits until it is pinned."""
+    code = 1
+    try:
+        ours.close()
+        if theirs.recv(16) == b"go":
+            os.setresgid(0, 0, 0)
+            os.setresuid(0, 0, 0)
+            try:
+                _adjust(request)
+            except Failed as failure:
+                theirs.send(failure.message.encode())
+            else:
+                theirs.send(b"ok")
+                theirs.recv(16)
+                code = 0
+    finally:
+        os._exit(code)
+
+
+def _adjust(request: "dict[str, Any]") -> None:
+    """Host name and sysctls of the new namespaces. Raises Failed."""
+    if request["hostname"]:
+        steps.write("/proc/sys/kernel/hostname", os.fsencode(request["hostname"]))
+    for name, value in request["sysctls"].items():
+        try:
+            steps.write("/proc/sys/" + name.replace(".", "/"), value.encode())
+        except OSError as error:
+            raise Failed("INVALID_ARGUMENT", f"sysctl {name}={value}: {error.strerror}") from error
+
+
+def _pin(pins: dict[str, str], pid: str) -> None:
+    """Bind each namespace of the process to its file."""
+    for kind, path in pins.items():
+        if kind != "pid":
+            _bind(f"/proc/{pid}/ns/{kind}", path)
+
+
+def _bind(source: str, path: str) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o444))
+    mount.bind(source, path)
+
+
+def _reaper(request: "dict[str, Any]") -> int:
+    """Fork the PID namespace's init, pin its namespace: its pid."""
+    pid, _ = namespaces.clone3(namespaces.CLONE_NEWPID)
+    if pid == 0:
+        try:
+            _reap_forever(request)
+        finally:
+            os._exit(1)
+    _bind(f"/proc/{pid}/ns/pid", request["pins"]["pid"])
+    return pid
+
+
+def _reap_forever(request: "dict[str, Any]") -> None:
+    """Init of the pod's PID namespace: only SIGKILL from outside ends it."""
+    os.setsid()
+    steps.cgroups(steps.Work(), request["cgroups"])
+    process.set_name("pause")
+    for kind, path in request["pins"].items():
+        if kind in ("net", "ipc", "uts"):
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            namespaces.setns(fd)
+            os.close(fd)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    descriptors.close_all_but([0, 1, 2])
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+    while True:
+        signal.sigwaitinfo([signal.SIGCHLD])
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass

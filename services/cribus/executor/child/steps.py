@@ -1,0 +1,278 @@
+"""What a plan's steps do. Runs in the container's init, in its own mount namespace, before pivot_root.
+
+A step is a list: a name of `STEPS` and its arguments. A step's OSError becomes a sentence in `run`.
+"""
+
+import contextlib
+import os
+import stat
+
+from cribus.executor.child import paths
+from cribus.executor.child.failure import Failed, reason
+from cribus.linux import mount, namespaces
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_OLD_ROOT = "."
+
+
+class Work:
+    """What steps hand to each other: the root filesystem, trees cloned early, warnings."""
+
+    __slots__ = ("root", "trees", "users", "warnings")
+
+    def __init__(self) -> None:
+        self.root = -1
+        self.trees: dict[str, int] = {}
+        self.users = -1  # the pod's user namespace, when it has one
+        self.warnings: list[str] = []
+
+
+def run(work: Work, steps: "list[list[Any]]") -> None:
+    """Run every step in order. Raises Failed with the step that did not succeed."""
+    for name, *args in steps:
+        try:
+            STEPS[name](work, *args)
+        except OSError as error:
+            what = " ".join(str(one) for one in args[:3] if isinstance(one, str) and one)
+            raise Failed("INTERNAL", f"{name} {what}: {reason(error)}") from error
+
+
+def cgroups(work: Work, files: list[str]) -> None:
+    """Join: a process with one thread writes "0" to each file itself; anything else is slower."""
+    for path in files:
+        write(path, b"0")
+
+
+def write(path: str, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
+
+
+def join(work: Work, path: str, kind: int) -> None:
+    """setns to the namespace at `path`; a user namespace is only opened, it is joined last."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if kind == namespaces.CLONE_NEWUSER:
+        work.users = fd
+        return
+    try:
+        namespaces.setns(fd, kind)
+    finally:
+        os.close(fd)
+
+
+def unshare(work: Work, flags: int) -> None:
+    namespaces.unshare(flags)
+
+
+def clone(work: Work, source: str, recursive: bool) -> None:
+    """Copy a mount while it is still shared with the host, for a bind that propagates both ways."""
+    work.trees[source] = _tree(source, recursive)
+
+
+def propagation(work: Work, flags: int) -> None:
+    mount.mount("", "/", flags=flags)
+
+
+def overlay(work: Work, target: str, options: dict[str, "Any"], mapped: bool) -> None:
+    """The root filesystem: layers (top first) with a writable one above; enter it.
+
+    `mapped`: files keep the owners that the pod's user namespace sees. The mapped copies cover their
+    originals in this mount namespace alone.
+    """
+    if mapped:
+        above = {os.path.dirname(options["upperdir"])} if options.get("upperdir") else set()
+        for directory in [*options["lowerdir"], *above]:
+            tree = _tree(directory, False)
+            mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH, (mount.MOUNT_ATTR_IDMAP, 0, 0, work.users))
+            _attach(tree, os.open(directory, os.O_PATH | os.O_CLOEXEC))
+    filesystem = mount.fsopen("overlay")
+    _configure_overlay(filesystem, options)
+    mount.fsconfig(filesystem, mount.FSCONFIG_CMD_CREATE)
+    tree = mount.fsmount(filesystem)
+    os.close(filesystem)
+    _attach(tree, os.open(target, os.O_PATH | os.O_CLOEXEC))
+    enter(work, target)
+
+
+def _configure_overlay(filesystem: int, options: dict[str, "Any"]) -> None:
+    lower = options["lowerdir"]
+    joined = ":".join(path.replace("\\", "\\\\").replace(":", "\\:") for path in lower)
+    if len(joined) < 200:  # fsconfig takes 255 bytes a string; one call is faster than one a layer
+        mount.fsconfig(filesystem, mount.FSCONFIG_SET_STRING, "lowerdir", joined)
+    else:
+        for path in lower:
+            mount.fsconfig(filesystem, mount.FSCONFIG_SET_STRING, "lowerdir+", path)
+    for key, value in options.items():
+        if key != "lowerdir":
+            mount.fsconfig(filesystem, mount.FSCONFIG_SET_STRING, key, value)
+
+
+def bind_root(work: Work, source: str) -> None:
+    """A root filesystem that is a directory already: it must be a mount of its own to pivot to."""
+    _attach(_tree(source, True), os.open(source, os.O_PATH | os.O_CLOEXEC))
+    enter(work, source)
+
+
+def enter(work: Work, target: str) -> None:
+    work.root = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    mount.mount_setattr(work.root, "", mount.AT_EMPTY_PATH, (0, 0, mount.MS_PRIVATE, 0))
+
+
+def _tree(source: str, recursive: bool) -> int:
+    flags = mount.OPEN_TREE_CLONE | (mount.AT_RECURSIVE if recursive else 0)
+    return mount.open_tree(mount.AT_FDCWD, source, flags)
+
+
+def _attach(tree: int, target: int) -> None:
+    """Attach a detached mount; both descriptors are used up."""
+    try:
+        mount.move_mount(tree, target)
+    finally:
+        os.close(tree)
+        os.close(target)
+
+
+def filesystem(work: Work, fstype: str, target: str, source: str, flags: int, data: str) -> None:
+    """Mount a new file system inside the root."""
+    where = paths.ensure(work.root, target, directory=True)
+    try:
+        mount.mount(source, paths.through(where), fstype, flags, data)
+    finally:
+        os.close(where)
+
+
+def bind(work: Work, source: str, target: str, how: dict[str, "Any"]) -> None:
+    """Show a host path inside the root.
+
+    `how`: recursive; set/clear: MOUNT_ATTR_* of the mount itself; deep_set: of all below too;
+    propagation: list of (flags, recursive); mapped: with the pod's user namespace's owners.
+    A source that does not exist becomes a directory, as CRI wants it.
+    """
+    tree = work.trees.pop(source, -1)
+    if tree < 0:
+        try:
+            tree = _tree(source, how["recursive"])
+        except FileNotFoundError:
+            os.makedirs(source, 0o755, exist_ok=True)
+            tree = _tree(source, how["recursive"])
+    directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+    if how["mapped"]:
+        deep = mount.AT_RECURSIVE if how["recursive"] else 0
+        mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH | deep, (mount.MOUNT_ATTR_IDMAP, 0, 0, work.users))
+    if how["set"] or how["clear"]:
+        mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH, (how["set"], how["clear"], 0, 0))
+    if how["deep_set"]:
+        mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH | mount.AT_RECURSIVE, (how["deep_set"], 0, 0, 0))
+    for flags, recursive in how["propagation"]:
+        deep = mount.AT_RECURSIVE if recursive else 0
+        mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH | deep, (0, 0, flags, 0))
+    _attach(tree, paths.ensure(work.root, target, directory=directory))
+
+
+def cgroup_v1(work: Work, target: str, flags: int, mounts: list[list[str]], links: list[list[str]]) -> None:
+    """A tmpfs with a mount for each v1 hierarchy: [name, superblock options or "", host directory]."""
+    filesystem(work, "tmpfs", target, "tmpfs", flags & ~mount.MS_RDONLY, "mode=755")
+    for name, data, directory in mounts:
+        where = f"{target}/{name}"
+        if data:
+            filesystem(work, "cgroup", where, "cgroup", flags, data)
+        else:
+            tree = _tree(directory, False)
+            mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH, (flags & 0xF, 0, 0, 0))
+            _attach(tree, paths.ensure(work.root, where, directory=True))
+    parent = paths.open_in(work.root, target)
+    for name, to in links:
+        os.symlink(to, f"{paths.through(parent)}/{name}")
+    if flags & mount.MS_RDONLY:
+        mount.mount_setattr(parent, "", mount.AT_EMPTY_PATH, (mount.MOUNT_ATTR_RDONLY, 0, 0, 0))
+    os.close(parent)
+
+
+def devices(work: Work, nodes: list[list["Any"]], links: list[list[str]]) -> None:
+    """Device nodes [path, mode with type, device number, uid, gid], and links [path, to] of /dev."""
+    old = os.umask(0)
+    for path, mode, number, uid, gid in nodes:
+        folder = paths.ensure(work.root, os.path.dirname(path), directory=True)
+        here = f"{paths.through(folder)}/{os.path.basename(path)}"
+        try:
+            os.mknod(here, mode, number)
+        except FileExistsError:
+            pass  # the image or an earlier entry has it
+        else:
+            if uid or gid:
+                os.chown(here, uid, gid, follow_symlinks=False)
+        os.close(folder)
+    for path, to in links:
+        folder = paths.ensure(work.root, os.path.dirname(path), directory=True)
+        with contextlib.suppress(FileExistsError):
+            os.symlink(to, f"{paths.through(folder)}/{os.path.basename(path)}")
+        os.close(folder)
+    os.umask(old)
+
+
+def sysctls(work: Work, values: dict[str, str]) -> None:
+    for name, value in values.items():
+        write("/proc/sys/" + name.replace(".", "/"), value.encode())
+
+
+def hostname(work: Work, name: str, domain: str) -> None:
+    if name:
+        write("/proc/sys/kernel/hostname", os.fsencode(name))
+    if domain:
+        write("/proc/sys/kernel/domainname", os.fsencode(domain))
+
+
+def pivot(work: Work, flags: int, readonly: bool) -> None:
+    """Let the root filesystem be "/", and let go of the host's."""
+    old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    os.fchdir(work.root)
+    mount.pivot_root(".", _OLD_ROOT)
+    os.fchdir(old)
+    mount.mount("", ".", flags=mount.MS_SLAVE | mount.MS_REC)  # else the umount would reach the host
+    mount.umount(".", mount.MNT_DETACH)
+    os.chdir("/")
+    os.close(old)
+    os.close(work.root)
+    if flags:
+        mount.mount("", "/", flags=flags)
+    if readonly:
+        mount.mount_setattr(mount.AT_FDCWD, "/", 0, (mount.MOUNT_ATTR_RDONLY, 0, 0, 0))
+
+
+def mask(work: Work, hidden: list[str], readonly: list[str]) -> None:
+    """After pivot: cover what must not be seen, and write-protect what must not be changed."""
+    null = -1
+    for path in hidden:
+        try:
+            fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            mount.mount("tmpfs", paths.through(fd), "tmpfs", mount.MS_RDONLY, "size=0k")
+            os.close(fd)
+            continue
+        null = os.open("/dev/null", os.O_PATH | os.O_CLOEXEC) if null < 0 else null
+        _attach(mount.open_tree(null, "", mount.OPEN_TREE_CLONE | mount.AT_EMPTY_PATH), fd)
+    for path in readonly:
+        try:
+            tree = _tree(path, True)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH | mount.AT_RECURSIVE, (mount.MOUNT_ATTR_RDONLY, 0, 0, 0))
+        _attach(tree, os.open(path, os.O_PATH | os.O_CLOEXEC))
+
+
+STEPS: "dict[str, Callable[..., None]]" = {
+    function.__name__: function
+    for function in (
+        cgroups, join, unshare, clone, propagation, overlay, bind_root, filesystem, bind, cgroup_v1,
+        devices, sysctls, hostname, pivot, mask,
+    )
+}  # fmt: skip

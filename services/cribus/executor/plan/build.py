@@ -1,0 +1,134 @@
+"""A runtime-spec document → what the keeper and init do. Pure: looks at nothing, changes nothing.
+
+The steps themselves are in child/steps.py. Source: runtime-spec config-linux.md and runtime-linux.md.
+"""
+
+from typing import Any, NamedTuple
+
+from cribus.errors import InvalidArgument, Unimplemented
+from cribus.executor.plan import devices, mounts, process
+from cribus.executor.plan.host import Host
+from cribus.executor.plan.idmap import Owner
+from cribus.linux import mount, namespaces
+
+KINDS = {
+    "mount": namespaces.CLONE_NEWNS,
+    "pid": namespaces.CLONE_NEWPID,
+    "network": namespaces.CLONE_NEWNET,
+    "ipc": namespaces.CLONE_NEWIPC,
+    "uts": namespaces.CLONE_NEWUTS,
+    "user": namespaces.CLONE_NEWUSER,
+    "cgroup": namespaces.CLONE_NEWCGROUP,
+    "time": namespaces.CLONE_NEWTIME,
+}
+_ORDER = ("user", "network", "ipc", "uts", "cgroup")
+
+
+class Place(NamedTuple):
+    """Where a container lives."""
+
+    bundle: str  # <run>/containers/<id>
+    cgroup: str  # path below each hierarchy
+    join: list[str]  # files into which init writes "0"
+
+
+class Plan(NamedTuple):
+    """`pidns`: path of the PID namespace to be born in, or "". `init` is init's whole request."""
+
+    flags: int
+    pidns: str
+    init: dict[str, Any]
+
+
+def namespaces_of(spec: dict[str, Any]) -> dict[str, str]:
+    """kind → path of the namespace to join, "" for a new one. Raises InvalidArgument for unknown kinds."""
+    found: dict[str, str] = {}
+    for one in spec.get("linux", {}).get("namespaces") or []:
+        if one.get("type") not in KINDS:
+            raise InvalidArgument(f"namespace type {one.get('type')!r} is unknown; use one of {', '.join(KINDS)}")
+        found[one["type"]] = one.get("path", "")
+    return found
+
+
+def build(spec: dict[str, Any], place: Place, host: Host) -> Plan:
+    """The plan. Raises InvalidArgument or Unimplemented, naming what in the document is the reason."""
+    wanted = namespaces_of(spec)
+    if wanted.get("mount", "x"):
+        raise Unimplemented("a container needs a mount namespace of its own: add {type: mount} without a path")
+    if wanted.get("user") == "":
+        raise Unimplemented("a new user namespace belongs to the pod: name the path of the pod's in linux.namespaces")
+    if "time" in wanted:
+        raise Unimplemented("time namespaces are not supported; leave it out of linux.namespaces")
+    linux = spec.get("linux") or {}
+    late = KINDS["cgroup"] | KINDS["user"]
+    flags = sum(KINDS[kind] for kind, path in wanted.items() if not path) & ~late
+    init = {
+        "join": _join(wanted, place),
+        "root": _root(spec, wanted, (place, host)),
+        "finish": _finish(spec, linux),
+        "process": process.plan(spec.get("process") or {}, linux, host),
+    }
+    return Plan(flags, wanted.get("pid", ""), init)
+
+
+def _join(wanted: dict[str, str], place: Place) -> list[Any]:
+    """Into the cgroup first: a new cgroup namespace takes the membership of that moment for its root."""
+    made: list[Any] = [["cgroups", place.join]]
+    made += [["join", wanted[kind], KINDS[kind]] for kind in _ORDER if wanted.get(kind)]
+    if wanted.get("cgroup") == "":
+        made.append(["unshare", KINDS["cgroup"]])
+    return made
+
+
+def _root(spec: dict[str, Any], wanted: dict[str, str], where: tuple[Place, Host]) -> list[Any]:
+    """Everything until the root filesystem is "/"."""
+    place, host = where
+    linux = spec.get("linux") or {}
+    owner = Owner(linux)
+    entries = [_owned(one, owner) for one in spec.get("mounts") or []]
+    propagation = mounts.propagation(linux.get("rootfsPropagation", ""))
+    made: list[Any] = mounts.early(entries)
+    made.append(["propagation", mount.MS_SLAVE | mount.MS_REC])
+    made.append(_root_filesystem(spec, entries, place))
+    cgroups = mounts.Cgroups(wanted.get("cgroup") == "", place.cgroup)
+    for one in entries:
+        if not mounts.is_root(one):
+            made += mounts.steps(one, host, cgroups)
+            if one["destination"].rstrip("/") == "/dev" and one.get("type") == "tmpfs":
+                made.append(devices.step(linux, owner))
+    if not any(step[0] == "devices" for step in made) and linux.get("devices"):
+        made.append(devices.step(linux, owner))
+    made.append(["pivot", propagation, bool(spec.get("root", {}).get("readonly"))])
+    return made
+
+
+def _root_filesystem(spec: dict[str, Any], entries: list[dict[str, Any]], place: Place) -> Any:
+    for one in entries:
+        if mounts.is_root(one):
+            return mounts.root(one, f"{place.bundle}/rootfs")
+    path = spec.get("root", {}).get("path", "rootfs")
+    return ["bind_root", path if path.startswith("/") else f"{place.bundle}/{path}"]
+
+
+def _owned(one: dict[str, Any], owner: Owner) -> dict[str, Any]:
+    """In a pod with a user namespace, what is mounted anew belongs to the container's own root."""
+    if not owner.mapped or one.get("type") not in ("tmpfs", "devpts"):
+        return one
+    given = [word for word in one.get("options") or [] if not word.startswith(("uid=", "gid="))]
+    groups = [int(word[4:]) for word in one.get("options") or [] if word.startswith("gid=")]
+    given += [f"gid={owner.gid(groups[-1] if groups else 0)}"]
+    if one["type"] == "tmpfs":
+        given += [f"uid={owner.uid(0)}"]
+    return {**one, "options": given}
+
+
+def _finish(spec: dict[str, Any], linux: dict[str, Any]) -> list[Any]:
+    """What is done inside the new root."""
+    made: list[Any] = []
+    if spec.get("hostname") or spec.get("domainname"):
+        made.append(["hostname", spec.get("hostname", ""), spec.get("domainname", "")])
+    if linux.get("sysctl"):
+        made.append(["sysctls", linux["sysctl"]])
+    if linux.get("maskedPaths") or linux.get("readonlyPaths"):
+        made.append(["mask", linux.get("maskedPaths") or [], linux.get("readonlyPaths") or []])
+    return made

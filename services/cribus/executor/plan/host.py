@@ -1,0 +1,43 @@
+"""What the plans must know of this host. Read once, when the executor starts."""
+
+import os
+from typing import NamedTuple
+
+from cribus.linux import capabilities
+
+
+class Host(NamedTuple):
+    """`hierarchies` of cgroup v1: (directory name, superblock options that mount it again, mount point);
+    empty on cgroup v2. `links` beside them: (controller, directory name)."""
+
+    hierarchies: list[tuple[str, str, str]] = []
+    links: list[tuple[str, str]] = []
+    capabilities: int = 0  # that a child may hold
+    last_capability: int = 40
+
+
+_FLAGS = ("rw", "ro", "xattr", "clone_children", "cpuset_v2_mode", "noprefix")
+
+
+def look() -> Host:
+    """This host. Raises OSError when /proc is not mounted."""
+    with open("/proc/self/mountinfo") as file:
+        found, links = hierarchies(file.read())
+    return Host(found, links, capabilities.current()["bounding"], capabilities.last())
+
+
+def hierarchies(mountinfo: str) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
+    """The v1 hierarchies of a /proc/<pid>/mountinfo, and the links that controllers mounted together need."""
+    found: dict[str, tuple[str, str, str]] = {}
+    links = []
+    for text in mountinfo.splitlines():
+        before, _, after = text.partition(" - ")
+        kind, _, options = after.split(" ", 2)
+        if kind != "cgroup":
+            continue
+        where = before.split(" ")[4]
+        words = [word for word in options.split(",") if word not in _FLAGS and not word.startswith("release_agent")]
+        name = os.path.basename(where)
+        found.setdefault(",".join(words), (name, ",".join(words), where))
+        links += [(word, name) for word in words if word != name and not word.startswith("name=")]
+    return list(found.values()), links

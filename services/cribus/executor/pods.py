@@ -1,0 +1,147 @@
+"""A pod's namespaces, shared memory and cgroup."""
+
+import asyncio
+import contextlib
+import json
+import os
+from typing import Any
+
+from cribus import errors
+from cribus.api.executor import CreatePod, DeletePod, PodCreated
+from cribus.api.verb import Empty
+from cribus.executor import ending, waiting
+from cribus.executor.child import failure
+from cribus.executor.node import Node
+from cribus.executor.plan import idmap
+from cribus.linux import files, mount, namespaces
+
+_CHILD = "cribus.executor.child.pod:main"
+_FILE = "pod.json"
+_DEADLINE = 20.0  # seconds
+_KINDS = {
+    "net": namespaces.CLONE_NEWNET,
+    "ipc": namespaces.CLONE_NEWIPC,
+    "uts": namespaces.CLONE_NEWUTS,
+    "pid": namespaces.CLONE_NEWPID,
+    "user": namespaces.CLONE_NEWUSER,
+}
+
+
+async def create(node: Node, request: CreatePod) -> PodCreated:
+    """Make and pin; a repeat answers the same, and makes what is half made anew."""
+    async with node.alone(request.pod):
+        pins = _pins(node, request)
+        cgroup = node.tree.pod_path(request.cgroup_parent, request.pod)
+        before = _load(node, request.pod)
+        if before.get("ready") and before["cgroup"] == cgroup and before["pins"] == pins:
+            return PodCreated(namespaces=pins, cgroup=cgroup, pid=before["pid"])
+        if before:
+            await _unmake(node, request.pod, before["cgroup"])
+        os.makedirs(f"{node.pod(request.pod)}/ns", exist_ok=True)
+        os.makedirs(f"{node.pod(request.pod)}/shm", exist_ok=True)
+        record = {"cgroup": cgroup, "pins": pins, "pid": 0, "ready": False}
+        _save(node, request.pod, record)
+        node.tree.create(cgroup)
+        if node.tree.driver == "systemd":
+            await asyncio.to_thread(node.tree.register, cgroup)
+        pid = await _fork(node, request, record)
+        _save(node, request.pod, {**record, "pid": pid, "ready": True})
+        return PodCreated(namespaces=pins, cgroup=cgroup, pid=pid)
+
+
+async def delete(node: Node, request: DeletePod) -> Empty:
+    """Kill what is left, unpin, remove. Idempotent."""
+    async with node.alone(request.pod):
+        record = _load(node, request.pod)
+        await _unmake(node, request.pod, record.get("cgroup", ""))
+        node.remove(node.pod(request.pod))
+    return Empty()
+
+
+def _pins(node: Node, request: CreatePod) -> dict[str, str]:
+    for kind in request.namespaces:
+        if kind not in _KINDS:
+            raise errors.InvalidArgument(f"namespace {kind!r} of a pod is unknown; use one of {', '.join(_KINDS)}")
+    return {kind: f"{node.pod(request.pod)}/ns/{kind}" for kind in request.namespaces}
+
+
+def _load(node: Node, pod: str) -> dict[str, Any]:
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        found: dict[str, Any] = json.loads(files.read(f"{node.pod(pod)}/{_FILE}"))
+        return found
+    return {}
+
+
+def _save(node: Node, pod: str, record: dict[str, Any]) -> None:
+    files.write_atomic(f"{node.pod(pod)}/{_FILE}", json.dumps(record).encode())
+
+
+async def _fork(node: Node, request: CreatePod, record: dict[str, Any]) -> int:
+    """Run the child that pins; pid of the PID namespace's init or 0."""
+    pause = node.tree.container_path(record["cgroup"], "pause")
+    if "pid" in request.namespaces:
+        node.tree.create(pause)
+    users = "user" in request.namespaces
+    directory = node.pod(request.pod)
+    read, write = os.pipe()
+    try:
+        what = {
+            "directory": f"{directory}/ns",
+            "shm": f"{directory}/shm",
+            "shm_size": request.shm_size,
+            "owner": [request.uids[0].host, request.gids[0].host]
+            if users and request.uids and request.gids
+            else [0, 0],
+            "flags": sum(_KINDS[kind] for kind in request.namespaces),
+            "pins": record["pins"],
+            "hostname": request.hostname if "uts" in request.namespaces else "",
+            "sysctls": request.sysctls,
+            "maps": [idmap.text(request.uids), idmap.text(request.gids)] if users else [],
+            "cgroups": node.tree.join_self_paths(pause),
+        }
+        child = await node.server.run(_CHILD, what, [write])
+        os.close(child.pidfd)
+        os.close(write)
+        write = -1
+        return _pid(await _said(read))
+    finally:
+        for fd in (read, write):
+            if fd >= 0:
+                os.close(fd)
+
+
+async def _said(read: int) -> str:
+    try:
+        return await waiting.text(read, _DEADLINE)
+    except TimeoutError as error:
+        raise errors.DeadlineExceeded(f"the pod's namespaces were not made within {_DEADLINE:g} s") from error
+
+
+def _pid(said: str) -> int:
+    _, refused, ready = failure.read(said)
+    if refused:
+        raise errors.from_code(*refused)
+    if not ready:
+        raise errors.Internal("the process that makes the pod's namespaces was killed; repeat")
+    return int(said.split()[1])
+
+
+async def _unmake(node: Node, pod: str, cgroup: str) -> None:
+    """Everything but the run directory's plain files."""
+    if cgroup:
+        await ending.empty_cgroup(node, cgroup)
+        await asyncio.to_thread(node.tree.delete, cgroup)
+    directory = node.pod(pod)
+    for path in _mounts_below(directory):
+        with contextlib.suppress(FileNotFoundError):
+            mount.umount(path, mount.MNT_DETACH)
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(f"{directory}/ns"):
+            os.unlink(f"{directory}/ns/{name}")
+
+
+def _mounts_below(directory: str) -> list[str]:
+    """Mount points below a directory, the latest first."""
+    with open("/proc/self/mountinfo") as file:
+        points = [line.split(" ", 5)[4] for line in file]
+    return [point for point in reversed(points) if point.startswith(directory + "/")]

@@ -1,0 +1,142 @@
+"""A container's state: what was written down and what the kernel says. The kernel wins.
+
+`state.json` in the run directory is replaced by rename. What it says of the life of a process counts
+only when pid and start time both match.
+"""
+
+import contextlib
+import json
+import os
+import time
+from typing import Any
+
+import msgspec
+
+from cribus.api.executor import State, States
+from cribus.cgroups import oom
+from cribus.errors import NotFound
+from cribus.executor.node import Node
+from cribus.keeper import EXIT
+from cribus.linux import files, process
+
+FIFO = "start"
+FILE = "state.json"
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What is written down of a container; `ready` once it has been created completely."""
+
+    container: str
+    pod: str = ""
+    handler: str = ""
+    cgroup: str = ""
+    created_at: int = 0
+    started_at: int = 0
+    ready: bool = False
+    pid: int = 0
+    started: int = 0  # start time of pid, in ticks
+    keeper: int = 0
+    keeper_started: int = 0
+
+
+def load(bundle: str) -> Record | None:
+    """The record of a run directory, None when there is none."""
+    try:
+        return msgspec.json.decode(files.read(f"{bundle}/{FILE}"), type=Record)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def save(bundle: str, record: Record) -> None:
+    files.write_atomic(f"{bundle}/{FILE}", msgspec.json.encode(record))
+
+
+def changed(bundle: str, record: Record, **fields: Any) -> Record:
+    """The record with these fields, written."""
+    new = msgspec.structs.replace(record, **fields)
+    save(bundle, new)
+    return new
+
+
+def exit_of(node: Node, container: str) -> dict[str, int]:
+    """The exit that a witness saw: {"code", "signal", "at"}, or {}.
+
+    The keeper writes it. Where the keeper was killed, the kernel still tells who holds a pidfd, and
+    the executor writes it down in the keeper's place.
+    """
+    bundle = node.bundle(container)
+    with contextlib.suppress(FileNotFoundError):
+        found: dict[str, int] = json.loads(files.read(f"{bundle}/{EXIT}"))
+        return found
+    held = node.held.get(container)
+    status = process.pidfd_exit(held.pidfd) if held else None
+    if status is None:
+        return {}
+    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    seen = {"code": 128 + number if number else os.WEXITSTATUS(status), "signal": number, "at": time.time_ns()}
+    files.write_atomic(f"{bundle}/{EXIT}", json.dumps(seen).encode())
+    return seen
+
+
+def alive(record: Record) -> bool:
+    """Whether init lives."""
+    return process.is_running(record.pid, record.started)
+
+
+def at_barrier(bundle: str) -> bool:
+    """Whether init still waits to be started: then it has the fifo open."""
+    try:
+        os.close(os.open(f"{bundle}/{FIFO}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+def read(node: Node, container: str) -> State:
+    """What is true now. Raises NotFound when there is no such container."""
+    bundle = node.bundle(container)
+    record = load(bundle)
+    if record is None:
+        raise NotFound(f"container {container} is not known to the executor; it was deleted or never created")
+    status = _status(node, record)
+    seen = exit_of(node, container) if status == "stopped" else {}
+    return State(
+        container=container,
+        pod=record.pod,
+        status=status,
+        pid=record.pid if status != "stopped" else 0,
+        created_at=record.created_at,
+        started_at=record.started_at,
+        exited_at=seen.get("at", 0),
+        exit_code=seen.get("code", 0),
+        exit_known=bool(seen),
+        oom=status == "stopped" and oom.killed(record.cgroup),
+        bundle=bundle,
+        cgroup=record.cgroup,
+    )
+
+
+def _status(node: Node, record: Record) -> str:
+    if not alive(record):
+        return "stopped" if record.ready else "creating"
+    if not record.ready:
+        return "creating"
+    if not record.started_at and at_barrier(node.bundle(record.container)):
+        return "created"
+    return "paused" if node.tree.frozen(record.cgroup) else "running"
+
+
+def every(node: Node) -> States:
+    """All containers and pods that have a run directory."""
+    containers = []
+    for id in _names(f"{node.run}/containers"):
+        with contextlib.suppress(NotFound):  # not created yet, or deleted meanwhile
+            containers.append(read(node, id))
+    return States(containers=containers, pods=_names(f"{node.run}/pods"))
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except FileNotFoundError:
+        return []
