@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import pytest
+from cribus.cgroups.layout import Tree
+from cribus.cgroups.v1 import V1
+from cribus.errors import InvalidArgument, Unimplemented
+
+from tests.unit.cgroups.conftest import NAME
+
+PATH = f"/{NAME}/c"
+
+
+@pytest.fixture
+def v1(tree: Tree) -> V1:
+    if not isinstance(tree, V1):
+        pytest.skip("this host has cgroup v2")
+    tree.create(PATH)
+    return tree
+
+
+def text(tree: V1, controller: str, name: str) -> str:
+    return Path(f"{tree.mounts[controller]}{PATH}/{name}").read_text().strip()
+
+
+def test_a_new_cpuset_is_its_parents(v1: V1) -> None:
+    assert text(v1, "cpuset", "cpuset.cpus") == Path(f"{v1.mounts['cpuset']}/cpuset.cpus").read_text().strip()
+    assert text(v1, "cpuset", "cpuset.mems")
+
+
+def test_joining_is_by_tasks_in_every_hierarchy(v1: V1) -> None:
+    files = v1.join_self_paths(PATH)
+    assert len(files) == len(set(v1.mounts.values()))
+    assert all(file.endswith(f"{PATH}/tasks") for file in files)
+
+
+def test_cpu_and_pids(v1: V1) -> None:
+    v1.apply(PATH, {"cpu": {"shares": 512, "quota": 50000, "period": 100000, "cpus": "0"}, "pids": {"limit": 7}})
+    assert text(v1, "cpu", "cpu.shares") == "512"
+    assert text(v1, "cpu", "cpu.cfs_quota_us") == "50000"
+    assert text(v1, "cpuset", "cpuset.cpus") == "0"
+    assert text(v1, "pids", "pids.max") == "7"
+    v1.apply(PATH, {"pids": {"limit": -1}})
+    assert text(v1, "pids", "pids.max") == "max"
+
+
+def test_quota_and_burst_move_both_ways(v1: V1) -> None:
+    v1.apply(PATH, {"cpu": {"quota": 90000, "period": 100000, "burst": 80000}})
+    v1.apply(PATH, {"cpu": {"quota": 20000, "period": 100000, "burst": 10000}})
+    assert text(v1, "cpu", "cpu.cfs_burst_us") == "10000"
+    v1.apply(PATH, {"cpu": {"quota": -1}})
+    assert text(v1, "cpu", "cpu.cfs_quota_us") == "-1"
+
+
+def test_idle_has_no_shares(v1: V1) -> None:
+    v1.apply(PATH, {"cpu": {"idle": 1, "shares": 512}})
+    assert text(v1, "cpu", "cpu.idle") == "1"
+    v1.apply(PATH, {"cpu": {"idle": 0, "shares": 512}})
+    assert text(v1, "cpu", "cpu.shares") == "512"
+
+
+@pytest.mark.parametrize("megabytes", [[32, 64, 16], [64, 16, 32]])
+def test_memory_with_swap_goes_up_and_down(v1: V1, megabytes: list[int]) -> None:
+    for size in megabytes:
+        v1.apply(PATH, {"memory": {"limit": size << 20, "swap": size << 20, "reservation": size << 19}})
+        assert text(v1, "memory", "memory.limit_in_bytes") == str(size << 20)
+    v1.apply(PATH, {"memory": {"limit": -1}})
+    assert int(text(v1, "memory", "memory.limit_in_bytes")) > 1 << 50
+    v1.apply(PATH, {"memory": {"disableOOMKiller": True}})
+    assert "oom_kill_disable 1" in text(v1, "memory", "memory.oom_control")
+
+
+def test_devices_are_played_in_order(v1: V1) -> None:
+    v1.apply(
+        PATH,
+        {"devices": [{"allow": False, "access": "rwm"}, {"allow": True, "type": "c", "major": 1, "access": "rw"}]},
+    )
+    assert text(v1, "devices", "devices.list") == "c 1:* rw"
+
+
+def test_what_the_kernel_refuses_is_a_sentence(v1: V1) -> None:
+    with pytest.raises(InvalidArgument, match=r"refuses '99' for cpuset\.cpus"):
+        v1.apply(PATH, {"cpu": {"cpus": "99"}})
+    with pytest.raises(InvalidArgument, match="needs cgroup v2"):
+        v1.apply(PATH, {"unified": {"memory.high": "1"}})
+
+
+def test_a_hierarchy_that_is_not_mounted(v1: V1) -> None:
+    v1.apply(PATH, {"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]})
+    if "net_cls" not in v1.mounts:
+        with pytest.raises(Unimplemented, match="net_cls"):
+            v1.apply(PATH, {"network": {"classID": 1}})
+
+
+def test_throttling(v1: V1) -> None:
+    device = Path("/sys/block").iterdir()
+    major, minor = (int(part) for part in (next(device) / "dev").read_text().split(":"))
+    v1.apply(PATH, {"blockIO": {"throttleReadBpsDevice": [{"major": major, "minor": minor, "rate": 1 << 20}]}})
+    assert text(v1, "blkio", "blkio.throttle.read_bps_device") == f"{major}:{minor} {1 << 20}"
