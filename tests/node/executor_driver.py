@@ -15,14 +15,12 @@ import json
 import os
 import shutil
 import signal
-import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import msgpack
-
 from cribus import errors
 from cribus.api.executor import Create, CreatePod, DeletePod, Exec, IdMap, Kill, Named, PodCreated, Resources
 from cribus.cgroups.layout import open_tree
@@ -79,9 +77,7 @@ class World:
         os.makedirs(f"{disk}/work", exist_ok=True)
         overlay = [f"lowerdir={self.layer}", f"upperdir={disk}/upper", f"workdir={disk}/work"]
         kinds = {"net": "network", "ipc": "ipc", "uts": "uts", "user": "user"}
-        joined = [
-            {"type": kinds[kind], "path": path} for kind, path in self.pod.namespaces.items() if kind in kinds
-        ]
+        joined = [{"type": kinds[kind], "path": path} for kind, path in self.pod.namespaces.items() if kind in kinds]
         pid = {"type": "pid", **({"path": self.pod.namespaces["pid"]} if "pid" in self.pod.namespaces else {})}
         sets = dict.fromkeys(("bounding", "effective", "permitted"), CAPABILITIES)
         return {
@@ -261,7 +257,9 @@ async def exec_in_it() -> None:
         text, code = await w.exec(id, "sh", "-c", "hostname; echo $FOO; cat /proc/1/cmdline; exit 3", env=["FOO=bar"])
         assert (text, code) == ("harbour\nbar\nsleep\x00100\x00", 3)
         text, code = await w.exec(id, "cat", "/proc/self/cgroup")
-        assert all(line.split(":")[2].endswith(id) for line in text.splitlines() if ":memory:" in line or ":pids:" in line)
+        assert all(
+            line.split(":")[2].endswith(id) for line in text.splitlines() if ":memory:" in line or ":pids:" in line
+        )
         try:
             await w.exec(id, "nope")
         except errors.NotFound as error:
@@ -422,7 +420,9 @@ async def shared_pid_namespace() -> None:
         assert w.pod.pid > 0
         first = await w.create(None, "sleep", "77")
         await containers.start(w.node, Named(container=first))
-        out, err, code = await w.run(None, "sh", "-c", "ps | grep -v grep | grep -c 'sleep 77'; test $$ != 1 && echo no")
+        out, err, code = await w.run(
+            None, "sh", "-c", "ps | grep -v grep | grep -c 'sleep 77'; test $$ != 1 && echo no"
+        )
         assert (out, code) == ("1\nno\n", 0), (out, err)
         again = await pods.create(w.node, CreatePod(pod=POD, namespaces=["net", "ipc", "uts", "pid"], hostname="x"))
         assert again.pid == w.pod.pid
@@ -434,7 +434,12 @@ async def user_namespace() -> None:
     async with world(namespaces=["net", "ipc", "uts", "user"], uids=maps, gids=maps) as w:
 
         def spec(id: str) -> dict[str, Any]:
-            made = w.spec(id, "sh", "-c", "id -u; cat /proc/self/uid_map; stat -c %u /bin/busybox /dev/null /dev; touch /y; ls /dev/pts")
+            made = w.spec(
+                id,
+                "sh",
+                "-c",
+                "id -u; cat /proc/self/uid_map; stat -c %u /bin/busybox /dev/null /dev; touch /y; ls /dev/pts",
+            )
             mapped = [{"containerID": 0, "hostID": 200000, "size": 65536}]
             made["linux"]["uidMappings"] = made["linux"]["gidMappings"] = mapped
             made["mounts"][0]["uidMappings"] = made["mounts"][0]["gidMappings"] = mapped
@@ -445,8 +450,8 @@ async def user_namespace() -> None:
         assert lines[0] == "0", (out, err)
         assert lines[1].split() == ["0", "200000", "65536"]
         assert lines[2:5] == ["0", "0", "0"], (out, err)
-        assert (code, err) == (0, "")
-        assert os.stat(f"{w.base}/disk/{1:064x}/upper/y").st_uid == 0
+        assert (code, err) == (0, ""), (out, err)
+        assert os.stat(f"{w.base}/disk/{1:064x}/upper/y").st_uid == 200000
 
 
 @case

@@ -37,8 +37,6 @@ CASES = subprocess.run(
 
 @pytest.mark.parametrize("case", CASES)
 def test_case(case: str, layer: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(DRIVER), case, str(layer)], capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, str(DRIVER), case, str(layer)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {"left": []}

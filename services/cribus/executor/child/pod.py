@@ -95,8 +95,8 @@ def _inside(request: "dict[str, Any]", ours: socket.socket, theirs: socket.socke
             os.setresuid(0, 0, 0)
             try:
                 _adjust(request)
-            except Failed as failure:
-                theirs.send(failure.message.encode())
+            except (Failed, OSError) as failure:
+                theirs.send(str(failure).encode())
             else:
                 theirs.send(b"ok")
                 theirs.recv(16)
@@ -108,7 +108,7 @@ def _inside(request: "dict[str, Any]", ours: socket.socket, theirs: socket.socke
 def _adjust(request: "dict[str, Any]") -> None:
     """Host name and sysctls of the new namespaces. Raises Failed."""
     if request["hostname"]:
-        steps.write("/proc/sys/kernel/hostname", os.fsencode(request["hostname"]))
+        socket.sethostname(request["hostname"])
     for name, value in request["sysctls"].items():
         try:
             steps.write("/proc/sys/" + name.replace(".", "/"), value.encode())

@@ -5,6 +5,7 @@ A step is a list: a name of `STEPS` and its arguments. A step's OSError becomes 
 
 import contextlib
 import os
+import socket
 import stat
 
 from cribus.executor.child import paths
@@ -80,15 +81,17 @@ def propagation(work: Work, flags: int) -> None:
     mount.mount("", "/", flags=flags)
 
 
-def overlay(work: Work, target: str, options: dict[str, "Any"], mapped: bool) -> None:
+def overlay(work: Work, target: str, options: dict[str, "Any"], owner: list[int]) -> None:
     """The root filesystem: layers (top first) with a writable one above; enter it.
 
-    `mapped`: files keep the owners that the pod's user namespace sees. The mapped copies cover their
-    originals in this mount namespace alone.
+    `owner`: uid and gid of the pod's user namespace's root, [] without one. Layers are then seen with
+    the container's owners: their mapped copies cover them in this mount namespace alone. The writable
+    one is not mapped, as overlayfs itself writes there with ids of the host.
     """
-    if mapped:
-        above = {os.path.dirname(options["upperdir"])} if options.get("upperdir") else set()
-        for directory in [*options["lowerdir"], *above]:
+    if owner:
+        if options.get("upperdir"):
+            os.chown(options["upperdir"], *owner)  # the owner of "/"
+        for directory in options["lowerdir"]:
             tree = _tree(directory, False)
             mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH, (mount.MOUNT_ATTR_IDMAP, 0, 0, work.users))
             _attach(tree, os.open(directory, os.O_PATH | os.O_CLOEXEC))
@@ -224,7 +227,7 @@ def sysctls(work: Work, values: dict[str, str]) -> None:
 
 def hostname(work: Work, name: str, domain: str) -> None:
     if name:
-        write("/proc/sys/kernel/hostname", os.fsencode(name))
+        socket.sethostname(name)
     if domain:
         write("/proc/sys/kernel/domainname", os.fsencode(domain))
 

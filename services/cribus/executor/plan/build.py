@@ -105,7 +105,7 @@ def _root(spec: dict[str, Any], wanted: dict[str, str], where: tuple[Place, Host
 def _root_filesystem(spec: dict[str, Any], entries: list[dict[str, Any]], place: Place) -> Any:
     for one in entries:
         if mounts.is_root(one):
-            return mounts.root(one, f"{place.bundle}/rootfs")
+            return mounts.root(one, f"{place.bundle}/rootfs", Owner(spec.get("linux") or {}))
     path = spec.get("root", {}).get("path", "rootfs")
     return ["bind_root", path if path.startswith("/") else f"{place.bundle}/{path}"]
 

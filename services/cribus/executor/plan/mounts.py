@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from cribus.errors import InvalidArgument
 from cribus.executor.plan.host import Host
+from cribus.executor.plan.idmap import Owner
 from cribus.linux import mount
 
 Step = list[Any]
@@ -131,10 +132,10 @@ def early(mounts: list[dict[str, Any]]) -> list[Step]:
     return found
 
 
-def root(one: dict[str, Any], target: str) -> Step:
+def root(one: dict[str, Any], target: str, owner: Owner) -> Step:
     """The step that mounts and enters the root filesystem."""
     given = overlay_options(one)
-    return ["overlay", target, given, bool(one.get("uidMappings"))]
+    return ["overlay", target, given, [owner.uid(0), owner.gid(0)] if one.get("uidMappings") else []]
 
 
 def overlay_options(one: dict[str, Any]) -> dict[str, Any]:
