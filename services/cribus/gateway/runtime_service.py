@@ -1,0 +1,211 @@
+"""CRI's RuntimeService: translate and forward. Nothing is decided here.
+
+Most methods are a verb of the manager. What changes no record goes straight to the pod's shim;
+what needs a stream answers an address of the streaming server.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+from cribus.api import manager, shim
+from cribus.api.cri import container as c
+from cribus.api.cri import runtime as r
+from cribus.api.cri import sandbox as s
+from cribus.api.cri import stats as u
+from cribus.api.verb import Call, Message, Verb
+from cribus.errors import FailedPrecondition, InvalidArgument, Unavailable, Unimplemented
+from cribus.gateway import events
+from cribus.gateway.method import PATIENCE, Methods, Streaming, Unary, forward, pages
+
+B = TypeVar("B", bound=Message)
+UNLIMITED = 24 * 3600.0  # seconds: a command that may run as long as it likes
+_EXEC_MARGIN = 15.0  # seconds that starting a command may take beyond its own time
+
+
+class Doors(Protocol):
+    """The streaming server as this front sees it: each opens a door and answers its URL."""
+
+    def exec(self, request: shim.OpenExec) -> str: ...
+    def attach(self, request: shim.OpenAttach, tty: bool) -> str: ...
+    def port_forward(self, pod: str, ports: list[int]) -> str: ...
+
+
+_FORWARDED: dict[str, Verb[Any, Any]] = {
+    "RunPodSandbox": manager.RUN_SANDBOX,
+    "StopPodSandbox": manager.STOP_SANDBOX,
+    "RemovePodSandbox": manager.REMOVE_SANDBOX,
+    "PodSandboxStatus": manager.SANDBOX_STATUS,
+    "ListPodSandbox": manager.LIST_SANDBOXES,
+    "CreateContainer": manager.CREATE_CONTAINER,
+    "StartContainer": manager.START_CONTAINER,
+    "RemoveContainer": manager.REMOVE_CONTAINER,
+    "ListContainers": manager.LIST_CONTAINERS,
+    "ContainerStatus": manager.CONTAINER_STATUS,
+    "UpdateContainerResources": manager.UPDATE_CONTAINER,
+    "ContainerStats": manager.CONTAINER_STATS,
+    "ListContainerStats": manager.LIST_CONTAINER_STATS,
+    "PodSandboxStats": manager.SANDBOX_STATS,
+    "ListPodSandboxStats": manager.LIST_SANDBOX_STATS,
+    "UpdateRuntimeConfig": manager.UPDATE_CONFIG,
+    "Status": manager.STATUS,
+    "ListMetricDescriptors": manager.LIST_METRIC_DESCRIPTORS,
+    "ListPodSandboxMetrics": manager.LIST_METRICS,
+    "RuntimeConfig": manager.RUNTIME_CONFIG,
+    "UpdatePodSandboxResources": manager.UPDATE_SANDBOX,
+}
+_PAGED: dict[str, tuple[Verb[Any, Any], type[Message], type[Message]]] = {
+    "StreamPodSandboxes": (manager.LIST_SANDBOXES, s.StreamPodSandboxesRequest, s.StreamPodSandboxesResponse),
+    "StreamContainers": (manager.LIST_CONTAINERS, c.StreamContainersRequest, c.StreamContainersResponse),
+    "StreamContainerStats": (
+        manager.LIST_CONTAINER_STATS,
+        u.StreamContainerStatsRequest,
+        u.StreamContainerStatsResponse,
+    ),
+    "StreamPodSandboxStats": (
+        manager.LIST_SANDBOX_STATS,
+        u.StreamPodSandboxStatsRequest,
+        u.StreamPodSandboxStatsResponse,
+    ),
+    "StreamPodSandboxMetrics": (
+        manager.LIST_METRICS,
+        r.StreamPodSandboxMetricsRequest,
+        r.StreamPodSandboxMetricsResponse,
+    ),
+}
+_NOT_YET: dict[str, tuple[type[Message], type[Message], str]] = {
+    "CheckpointContainer": (c.CheckpointContainerRequest, c.CheckpointContainerResponse, "checkpoint a container"),
+    "CheckpointPod": (s.CheckpointPodRequest, s.CheckpointPodResponse, "checkpoint a pod"),
+    "RestorePod": (c.RestorePodRequest, s.RestorePodResponse, "restore a pod from a checkpoint"),
+}
+
+
+class Runtime:
+    """The methods that are more than one forwarded verb."""
+
+    def __init__(self, call: Call, follow: events.Follow, doors: Doors, version: str) -> None:
+        self._call = call
+        self._follow = follow
+        self._doors = doors
+        self._version = version
+
+    def methods(self) -> Methods:
+        """All methods by their name."""
+        known: Methods = {name: forward(self._call, verb) for name, verb in _FORWARDED.items()}
+        known.update((name, pages(self._call, *rest)) for name, rest in _PAGED.items())
+        known.update((name, _refusing(*rest)) for name, rest in _NOT_YET.items())
+        known["Version"] = Unary(r.VersionRequest, r.VersionResponse, self.version)
+        # A stop may wait out the container's whole grace period, and then some.
+        known["StopContainer"] = forward(
+            self._call, manager.STOP_CONTAINER, lambda request: PATIENCE + max(0, request.timeout)
+        )
+        known["ReopenContainerLog"] = Unary(
+            c.ReopenContainerLogRequest, c.ReopenContainerLogResponse, self.reopen_container_log
+        )
+        known["ExecSync"] = Unary(c.ExecSyncRequest, c.ExecSyncResponse, self.exec_sync, _exec_patience)
+        known["Exec"] = Unary(c.ExecRequest, c.ExecResponse, self.exec)
+        known["Attach"] = Unary(c.AttachRequest, c.AttachResponse, self.attach)
+        known["PortForward"] = Unary(s.PortForwardRequest, s.PortForwardResponse, self.port_forward)
+        known["GetContainerEvents"] = Streaming(r.GetEventsRequest, r.ContainerEventResponse, self.get_container_events)
+        return known
+
+    async def version(self, request: r.VersionRequest, seconds: float) -> r.VersionResponse:
+        """Known without asking anyone: it must answer while the rest of the node is down."""
+        return r.VersionResponse(
+            version="0.1.0", runtime_name="cribus", runtime_version=self._version, runtime_api_version="v1"
+        )
+
+    async def exec_sync(self, request: c.ExecSyncRequest, seconds: float) -> c.ExecSyncResponse:
+        if not request.cmd:
+            raise InvalidArgument("cmd is empty: name the program to run")
+
+        async def ask(container: str) -> shim.ExecSyncDone:
+            wanted = shim.ExecSync(container=container, cmd=request.cmd, timeout=request.timeout)
+            return await self._call(shim.EXEC_SYNC, wanted, id=container, timeout=seconds)
+
+        done = await self._at_shim(request.container_id, ask)
+        return c.ExecSyncResponse(stdout=done.stdout, stderr=done.stderr, exit_code=done.exit_code)
+
+    async def reopen_container_log(
+        self, request: c.ReopenContainerLogRequest, seconds: float
+    ) -> c.ReopenContainerLogResponse:
+        async def ask(container: str) -> Message:
+            return await self._call(shim.REOPEN_LOG, shim.Named(container=container), id=container, timeout=seconds)
+
+        await self._at_shim(request.container_id, ask)
+        return c.ReopenContainerLogResponse()
+
+    async def exec(self, request: c.ExecRequest, seconds: float) -> c.ExecResponse:
+        if not request.cmd:
+            raise InvalidArgument("cmd is empty: name the program to run")
+        _check_streams(request)
+        found = await self._running(request.container_id, seconds)
+        opened = shim.OpenExec(
+            container=found.container,
+            stream="",
+            cmd=request.cmd,
+            tty=request.tty,
+            stdin=request.stdin,
+            stdout=request.stdout,
+            stderr=request.stderr,
+        )
+        return c.ExecResponse(url=self._doors.exec(opened))
+
+    async def attach(self, request: c.AttachRequest, seconds: float) -> c.AttachResponse:
+        _check_streams(request)
+        found = await self._running(request.container_id, seconds)
+        opened = shim.OpenAttach(
+            container=found.container,
+            stream="",
+            stdin=request.stdin,
+            stdout=request.stdout,
+            stderr=request.stderr and not found.tty,
+        )
+        return c.AttachResponse(url=self._doors.attach(opened, found.tty))
+
+    async def port_forward(self, request: s.PortForwardRequest, seconds: float) -> s.PortForwardResponse:
+        if any(not 0 < port < 65536 for port in request.port):
+            raise InvalidArgument(f"ports {request.port}: a port is a number from 1 to 65535")
+        found = await self._call(manager.LOCATE, manager.Locate(id=request.pod_sandbox_id), timeout=seconds)
+        return s.PortForwardResponse(url=self._doors.port_forward(found.pod, request.port))
+
+    def get_container_events(
+        self, request: r.GetEventsRequest, seconds: float
+    ) -> AsyncGenerator[r.ContainerEventResponse, None]:
+        return events.container_events(self._call, self._follow)
+
+    async def _running(self, container: str, seconds: float) -> manager.Located:
+        """Where the container is. Raises NotFound, or FailedPrecondition when it does not run."""
+        found = await self._call(manager.LOCATE, manager.Locate(id=container), timeout=seconds)
+        if not found.container:
+            raise InvalidArgument(f"{container} is a pod; name one of its containers")
+        if not found.running:
+            raise FailedPrecondition(f"container {found.container} is not running")
+        return found
+
+    async def _at_shim(self, container: str, ask: Callable[[str], Awaitable[B]]) -> B:
+        """Ask the shim that has the container; when none answers, let the manager say why."""
+        try:
+            return await ask(container)
+        except Unavailable:
+            found = await self._running(container, PATIENCE)
+            if found.container == container:
+                raise
+        return await ask(found.container)
+
+
+def _refusing(request: type[Message], answer: type[Message], what: str) -> Unary:
+    async def run(asked: Message, seconds: float) -> Message:
+        raise Unimplemented(f"cribus cannot {what} yet")
+
+    return Unary(request, answer, run)
+
+
+def _exec_patience(request: c.ExecSyncRequest) -> float:
+    return request.timeout + _EXEC_MARGIN if request.timeout > 0 else UNLIMITED
+
+
+def _check_streams(request: c.ExecRequest | c.AttachRequest) -> None:
+    if not (request.stdin or request.stdout or request.stderr):
+        raise InvalidArgument("none of stdin, stdout and stderr is asked for: set at least one")
+    if request.tty and request.stderr:
+        raise InvalidArgument("a terminal has no stderr of its own: ask for tty without stderr")
