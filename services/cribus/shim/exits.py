@@ -1,0 +1,190 @@
+"""How a container ended, and telling it until somebody has it for sure.
+
+Witnesses: the keeper's exit.json, and the kernel's own record behind the pidfd (Linux 6.15), which
+also speaks when the keeper was killed. The news is kept in `pods/<pod>/exits/<container>.json` until
+the event stream has acknowledged it; then `told` in the container's directory says so to later shims.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from cribus.api import events
+from cribus.api.events import Event
+from cribus.cgroups import oom
+from cribus.linux import files, inotify, process
+from cribus.shim.loop import READ, Loop, Timer
+from cribus.shim.note import note
+
+UNKNOWN = 255  # the code that containerd and CRI-O give an exit that nobody saw
+TOLD = "told"
+_SLOW_KEEPER = 0.2  # seconds between reaping and exit.json, at most
+_NO_WITNESS = 3.0  # seconds after death without any word
+Tell = Callable[[Event, Callable[[], None]], None]
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """`code` as a shell gives it: 128 + signal for a killed process. `at` in ns since the epoch."""
+
+    code: int
+    at: int
+    signal: int = 0
+    known: bool = True
+
+
+def of_status(status: int) -> Exit:
+    """A wait status as an exit that happened now."""
+    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    return Exit(code=128 + number if number else os.WEXITSTATUS(status), signal=number, at=time.time_ns())
+
+
+class Death:
+    """Waits for the end of a container's init. `done` gets the exit, once."""
+
+    def __init__(self, loop: Loop, folder: str, pidfd: int, done: Callable[[Exit], None]) -> None:
+        self._loop = loop
+        self._folder = folder
+        self._pidfd = pidfd
+        self._done: Callable[[Exit], None] | None = done
+        self._inotify = -1
+        self._timers: list[Timer] = []
+        self.keeper_lives: Callable[[], bool] = lambda: True
+        loop.watch(pidfd, READ, self._died)
+
+    def close(self) -> None:
+        """Idempotent. The pidfd stays the caller's."""
+        self._done = None
+        self._loop.forget(self._pidfd)
+        for timer in self._timers:
+            timer.cancel()
+        if self._inotify >= 0:
+            self._loop.forget(self._inotify)
+            os.close(self._inotify)
+            self._inotify = -1
+
+    def _died(self, _: int) -> None:
+        """It is dead; now who says how? A hang-up of the pidfd means that it was reaped."""
+        self._loop.watch(self._pidfd, 0, self._reaped)
+        self._inotify = inotify.init()
+        try:
+            inotify.add_watch(self._inotify, self._folder, inotify.IN_MOVED_TO | inotify.IN_ONLYDIR)
+            self._loop.watch(self._inotify, READ, self._look)
+        except FileNotFoundError:
+            note("run directory is gone", folder=self._folder)
+        self._timers.append(self._loop.later(_NO_WITNESS, self._nobody))
+        self._look(0)
+
+    def _look(self, _: int) -> None:
+        inotify.read(self._inotify)
+        found = _from_keeper(self._folder)
+        if found is not None:
+            self._finish(found)
+
+    def _reaped(self, _: int) -> None:
+        self._loop.forget(self._pidfd)
+        found = _from_keeper(self._folder)
+        if found is not None:
+            self._finish(found)
+        elif self.keeper_lives():
+            self._timers.append(self._loop.later(_SLOW_KEEPER, self._ask_kernel))
+        else:
+            self._ask_kernel()
+
+    def _ask_kernel(self) -> None:
+        status = process.pidfd_exit(self._pidfd)
+        if status is not None:
+            self._finish(of_status(status))
+
+    def _nobody(self) -> None:
+        self._ask_kernel()
+        if self._done is None:
+            return
+        if self.keeper_lives():
+            self._timers.append(self._loop.later(_NO_WITNESS, self._nobody))
+        else:
+            self._finish(Exit(code=UNKNOWN, at=time.time_ns(), known=False))
+
+    def _finish(self, found: Exit) -> None:
+        done = self._done
+        self.close()
+        if done is not None:
+            done(found)
+
+
+def _from_keeper(folder: str) -> Exit | None:
+    try:
+        return msgspec.json.decode(files.read(f"{folder}/exit.json"), type=Exit)
+    except FileNotFoundError:
+        return None
+
+
+class News:
+    """A pod's exits on their way to the event stream."""
+
+    def __init__(self, run: str, pod: str, tell: Tell) -> None:
+        self._containers = f"{run}/containers"
+        self._folder = f"{run}/pods/{pod}/exits"
+        self._pod = pod
+        self._tell = tell
+
+    def told(self, container: str) -> bool:
+        """Whether this container's exit has been told by an earlier shim, or is being told."""
+        return any(os.path.exists(path) for path in (self._file(container), self._mark(container)))
+
+    def again(self) -> None:
+        """Go on with what an earlier shim had not been acknowledged."""
+        os.makedirs(self._folder, exist_ok=True)
+        for name in os.listdir(self._folder):
+            if name.endswith(".json"):
+                self._send(msgspec.json.decode(files.read(f"{self._folder}/{name}"), type=Event))
+
+    def tell(self, container: str, exit: Exit) -> None:
+        """Keep it, then tell it."""
+        event = Event(
+            kind=events.EXITED,
+            id=container,
+            pod=self._pod,
+            at=exit.at,
+            exit_code=exit.code,
+            exit_known=exit.known,
+            oom=_out_of_memory(f"{self._containers}/{container}"),
+        )
+        files.write_atomic(self._file(container), msgspec.json.encode(event))
+        self._send(event)
+
+    def forget(self, container: str) -> None:
+        """The container is being removed: nobody waits for its news any more. Idempotent."""
+        _unlink(self._file(container))
+
+    def _send(self, event: Event) -> None:
+        def acknowledged() -> None:
+            with contextlib.suppress(FileNotFoundError):  # the container was removed meanwhile
+                files.write_atomic(self._mark(event.id), b"")
+            _unlink(self._file(event.id))
+
+        self._tell(event, acknowledged)
+
+    def _file(self, container: str) -> str:
+        return f"{self._folder}/{container}.json"
+
+    def _mark(self, container: str) -> str:
+        return f"{self._containers}/{container}/{TOLD}"
+
+
+def _out_of_memory(folder: str) -> bool:
+    """Whether the OOM killer struck in the container's cgroup, which the executor's state names."""
+    try:
+        cgroup = msgspec.json.decode(files.read(f"{folder}/state.json")).get("cgroup", "")
+    except FileNotFoundError:
+        return False
+    return bool(cgroup) and oom.killed(cgroup)
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return

@@ -1,0 +1,197 @@
+"""One output stream of a container into its log, exact through SIGKILL at any instruction.
+
+    container's pipe --splice--> stage --tee--> scratch --read--> format --pwrite--> log
+
+Stage (a pipe) and page (a memfd) live in the keeper, so the next shim finds them as they are. The page
+has one state byte, which names the slot in force and its phase, and two slots {base offset in the log,
+bytes consumed, bytes staged, time, unfinished line after it, flags}:
+
+    IDLE     what the slot says is in the log; the stage may hold fresh bytes
+    WRITING  the stage holds the slot's bytes: their text is being written at `base`
+    DONE     it is written; the slot's bytes are being dropped from the stage
+
+A new shim redoes WRITING (the same bytes, time and place: the same text), finishes DONE, goes on. The
+slot that is not in force holds the unfinished line that came before.
+"""
+
+import fcntl
+import mmap
+import os
+import struct
+import time
+
+from cribus.linux import fds as descriptors
+from cribus.shim import crilog
+from cribus.shim.crilog import LogFile
+
+BLOCK = 65536  # bytes a batch: what is in the cache is faster (FLOORS.md, 8)
+_IDLE, _WRITING, _DONE = 0, 1, 2
+_FIONREAD = 0x541B
+_FLUSH, _ENDED = 1, 2
+_SLOT = struct.Struct("<QQQqIB")  # base, consumed, staged, time, length of the unfinished line, flags
+_HEADS = (64, 128)
+_TAILS = (4096, 4096 + 16384)
+_SIZE = 4096 + 2 * 16384
+
+
+def new_page() -> int:
+    """A descriptor of an empty page."""
+    fd = os.memfd_create("log-page", os.MFD_CLOEXEC)
+    os.ftruncate(fd, _SIZE)
+    return fd
+
+
+def new_stage() -> int:
+    """A pipe as one descriptor that is both its ends."""
+    read, write = os.pipe()
+    os.close(write)
+    try:
+        return os.open(f"/proc/self/fd/{read}", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    finally:
+        os.close(read)
+
+
+class Tools:
+    """What all pumps of a process share: a scratch pipe, always empty between batches, and /dev/null."""
+
+    def __init__(self) -> None:
+        self.read, self.write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.null = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+
+
+class _Slot:
+    __slots__ = ("base", "consumed", "flags", "staged", "tail", "time")
+
+    def __init__(self, base: int, sizes: tuple[int, int], time: int, rest: tuple[bytes, int]) -> None:
+        self.base = base
+        self.consumed, self.staged = sizes
+        self.time = time
+        self.tail, self.flags = rest
+
+
+class _Page:
+    def __init__(self, fd: int) -> None:
+        self._map = mmap.mmap(fd, _SIZE)
+
+    def state(self) -> tuple[int, int]:
+        """(slot in force, its phase)."""
+        return self._map[0] & 1, self._map[0] >> 1
+
+    def set(self, slot: int, phase: int) -> None:
+        self._map[0] = slot | phase << 1
+
+    def load(self, slot: int) -> _Slot:
+        base, consumed, staged, at, length, flags = _SLOT.unpack_from(self._map, _HEADS[slot])
+        tail = self._map[_TAILS[slot] : _TAILS[slot] + length]
+        return _Slot(base, (consumed, staged), at, (tail, flags))
+
+    def store(self, slot: int, what: _Slot) -> None:
+        """Fill the slot that is not in force."""
+        length = len(what.tail)
+        _SLOT.pack_into(self._map, _HEADS[slot], what.base, what.consumed, what.staged, what.time, length, what.flags)
+        if length:
+            self._map[_TAILS[slot] : _TAILS[slot] + length] = what.tail
+
+
+class Pump:
+    """`source` is the container's end that we read, `stage` and `page` what the keeper holds for us.
+
+    `read` counts the bytes that this object saw, `logged` those of them whose text is in the log.
+    """
+
+    def __init__(self, name: str, tools: Tools, held: tuple[int, int, int]) -> None:
+        self.name = name.encode()
+        self.source, self._stage, page = held
+        self._tools = tools
+        self._page = _Page(page)
+        slot, _ = self._page.state()
+        before = self._page.load(slot)
+        self.tail = before.tail
+        self.ended = bool(before.flags & _ENDED)  # nothing will come any more, and the log says so
+        self.logged = 0
+        self.lost = 0  # bytes that the log's disk did not take
+
+    @property
+    def read(self) -> int:
+        return self.logged + len(self.tail)
+
+    def recover(self, log: LogFile | None) -> None:
+        """Finish what an earlier shim was killed in. To be called once, first."""
+        slot, phase = self._page.state()
+        what = self._page.load(slot)
+        if phase == _WRITING:
+            self.tail = self._page.load(slot ^ 1).tail
+            block = self._peek(what.consumed) if what.consumed else b""
+            out, _ = crilog.render(self.tail, block, self._head(what.time), end=bool(what.flags & _FLUSH))
+            if log is not None:
+                log.write(out, what.base)
+            self._page.set(slot, _DONE)
+            phase = _DONE
+        if phase == _DONE:
+            self._drop(what.consumed - (what.staged - self._staged()))
+            self._page.set(slot, _IDLE)
+        self.tail = what.tail
+
+    def step(self, log: LogFile | None) -> bytes | None:
+        """Move one batch: its bytes; None when there is nothing now, b"" when the stream has ended."""
+        if self.ended:
+            return b""
+        if not self._staged():
+            try:
+                if not os.splice(self.source, self._stage, BLOCK, flags=3):
+                    return self._end(log)
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                if error.errno != 5:  # EIO: a terminal whose other side is closed
+                    raise
+                return self._end(log)
+        staged = self._staged()
+        block = self._peek(staged)
+        self._commit(log, block, staged)
+        return block
+
+    def flush(self, log: LogFile | None) -> None:
+        """Write the unfinished line as a part: its writer is dead."""
+        if self.tail:
+            self._commit(log, b"", 0, _FLUSH)
+
+    def _end(self, log: LogFile | None) -> bytes:
+        self.ended = True
+        self._commit(log, b"", 0, _FLUSH | _ENDED)
+        return b""
+
+    def _commit(self, log: LogFile | None, block: bytes, staged: int, flags: int = 0) -> None:
+        slot = self._page.state()[0] ^ 1
+        now = time.time_ns()
+        out, rest = crilog.render(self.tail, block, self._head(now), end=bool(flags & _FLUSH))
+        base = log.size() if log is not None else 0
+        self._page.store(slot, _Slot(base, (len(block), staged), now, (rest, flags)))
+        self._page.set(slot, _WRITING)
+        if log is not None and out and not log.write(out, base):
+            self.lost += len(block)
+        self._page.set(slot, _DONE)
+        if block:
+            self._drop(len(block))
+        self.logged += len(self.tail) + len(block) - len(rest)
+        self.tail = rest
+        self._page.set(slot, _IDLE)
+
+    def _head(self, at: int) -> bytes:
+        return b"%b %b " % (crilog.stamp(at), self.name)
+
+    def _staged(self) -> int:
+        count: int = struct.unpack("i", fcntl.ioctl(self._stage, _FIONREAD, b"\0\0\0\0"))[0]
+        return count
+
+    def _peek(self, count: int) -> bytes:
+        """The first bytes of the stage, at most `count`, left where they are."""
+        teed = descriptors.tee(self._stage, self._tools.write, count)
+        block = os.read(self._tools.read, teed)
+        while len(block) < teed:
+            block += os.read(self._tools.read, teed - len(block))
+        return block
+
+    def _drop(self, count: int) -> None:
+        while count > 0:
+            count -= os.splice(self._stage, self._tools.null, count, flags=3)
