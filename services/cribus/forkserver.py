@@ -15,8 +15,9 @@ endian) once it reaped the child; `_pidns` is the index of a pidfd or namespace 
 namespace the child is born; `_hooks` true runs Python's at-fork hooks, for a child that lives long and
 does more than system calls.
 
-The server ends when the client's end of the socketpair is closed; its children live on. A client whose
-server has gone learns it by `Server.closed` and must end too: what it forks would have the wrong parent.
+The server is a subreaper: what a killed child leaves behind is reaped here, at once. It ends when the
+client's end of the socketpair is closed; its children live on. A client whose server has gone learns it
+by `Server.closed` and must end too: what it forks would have the wrong parent.
 Belongs here: nothing that knows what is forked.
 """
 
@@ -199,27 +200,38 @@ class _Loop:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._own_pidns = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        self._children: dict[int, tuple[int, int]] = {}  # pidfd → (pid, where the status goes or -1)
-        self._poll = select.epoll()
-        self._poll.register(sock, select.EPOLLIN)
+        self._exit_fds: dict[int, int] = {}  # pid → where its status goes
+        self._woken, wake = os.pipe()
+        for fd in (self._woken, wake):
+            os.set_blocking(fd, False)
+        process.set_subreaper()
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        self._poll.register(self._woken, select.POLLIN)
 
     def run(self) -> None:
         while True:
             for fd, _ in self._poll.poll():
-                if fd in self._children:
-                    self._reap(fd)
+                if fd == self._woken:
+                    os.read(fd, 4096)
+                    self._reap()
                 elif not self._request():
                     return
 
-    def _reap(self, pidfd: int) -> None:
-        pid, exit_fd = self._children.pop(pidfd)
-        status = os.waitpid(pid, 0)[1]
-        self._poll.unregister(pidfd)  # closing is not enough: the client holds the same open pidfd
-        os.close(pidfd)
-        if exit_fd >= 0:
-            with contextlib.suppress(OSError):  # nobody reads any more
-                os.write(exit_fd, status.to_bytes(4, "little"))
-            os.close(exit_fd)
+    def _reap(self) -> None:
+        """Reap whoever has died: children, and orphans of children that were killed."""
+        with contextlib.suppress(ChildProcessError):  # there are none left
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    return
+                exit_fd = self._exit_fds.pop(pid, -1)
+                if exit_fd >= 0:
+                    with contextlib.suppress(OSError):  # nobody reads any more
+                        os.write(exit_fd, status.to_bytes(4, "little"))
+                    os.close(exit_fd)
 
     def _request(self) -> bool:
         """Serve one request; False when the client has gone."""
@@ -237,10 +249,10 @@ class _Loop:
                 self._answer([id, 0, error.errno or 0, str(error)], [])
                 return True
             exit_index = request.get("_exit_fd", -1)
-            keep = fds[exit_index] if exit_index >= 0 else -1
-            self._children[pidfd] = (pid, keep)
-            self._poll.register(pidfd, select.EPOLLIN)
+            if exit_index >= 0:
+                keep = self._exit_fds[pid] = fds[exit_index]
             self._answer([id, pid, 0, ""], [pidfd])
+            os.close(pidfd)
         finally:
             for fd in fds:
                 if fd != keep:
@@ -292,6 +304,8 @@ def _become(function: "Main", request: "dict[str, Any]", fds: list[int]) -> None
     """The child's whole life: run the function, exit with what it returns."""
     code = 70
     try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         descriptors.close_all_but([0, 1, 2, *fds])
         code = function(request, fds) or 0
     except SystemExit as error:
