@@ -36,12 +36,16 @@ QUESTIONS: dict[str, tuple[Verb[Any, Any], Message]] = {
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=float, default=30.0, help="seconds to wait for the services (default 30)")
+    parser.add_argument("--foreground", action="store_true", help="be the guard of the services: for a service manager")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def command(given: argparse.Namespace) -> int:
     settings = config.load()
     prepare(settings)
+    if given.foreground:
+        argv = guard_command(settings)
+        os.execv(argv[0], argv)
     guard(settings)
     took = asyncio.run(ready(settings, given.timeout))
     if given.json:
@@ -73,12 +77,20 @@ def prepare(settings: Settings) -> None:
     temporary.rename(target)
 
 
+def guard_command(settings: Settings) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "cribus.cli.supervisor.daemon",
+        str(configuration.directory(settings) / "supervisord.conf"),
+    ]
+
+
 def guard(settings: Settings) -> None:
     """Leave a guard behind; if there is one, the new one sees it and ends."""
-    conf = configuration.directory(settings) / "supervisord.conf"
     with open(configuration.logs(settings) / "guard.log", "ab") as log:
         subprocess.Popen(
-            [sys.executable, "-m", "cribus.cli.supervisor.daemon", str(conf)],
+            guard_command(settings),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

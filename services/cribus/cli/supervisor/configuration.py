@@ -63,6 +63,7 @@ def _head(settings: Settings) -> str:
     return f"""[supervisord]
 nodaemon=true
 silent=true
+user=root
 identifier=cribus-{settings.node}
 pidfile={base}/supervisord.pid
 logfile={logs(settings)}/supervisord.log

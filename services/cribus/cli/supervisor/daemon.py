@@ -32,7 +32,7 @@ class PromptPoller:
     def __init__(self, inner: Any, supervisor: Any) -> None:
         self._inner = inner
         self._supervisor = supervisor
-        self._again = False
+        self._again = True  # the services are first started after the first poll
         self._woken, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
 
@@ -162,8 +162,9 @@ class _Guard:
         """Start or adopt supervisord and wait for its end; True when it is known to have been killed."""
         self._pid = running(self._folder)
         if not self._pid:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(f"{self._folder}/supervisord.pid")
+            for stale in ("supervisord.pid", "control.sock"):  # supervisord waits 0.3 s before it removes a socket
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{self._folder}/{stale}")
             argv = [sys.executable, "-m", "cribus.cli.supervisor.daemon", "--inner", self._conf]
             self._pid = os.posix_spawn(sys.executable, argv, os.environ)
         wait_for(self._pid)
