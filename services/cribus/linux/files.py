@@ -46,11 +46,11 @@ def read(path: str) -> bytes:
         return file.read()
 
 
-def openat2(dirfd: int, path: str, flags: int, resolve: int = RESOLVE_IN_ROOT, mode: int = 0) -> int:
+def openat2(dirfd: int, path: str, flags: int, resolve: int = RESOLVE_IN_ROOT) -> int:
     """openat2(2), close-on-exec; with RESOLVE_IN_ROOT `dirfd` is the root of every path and link.
 
     Raises OSError with the path as its filename.
     """
-    how = struct.pack("QQQ", flags | os.O_CLOEXEC, mode, resolve)
+    how = struct.pack("QQQ", flags | os.O_CLOEXEC, 0, resolve)
     result = libc.syscall(libc.SYS_OPENAT2, dirfd, libc.path(path), how, len(how))
     return libc.check(path, result)

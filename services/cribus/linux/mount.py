@@ -60,8 +60,9 @@ MOUNT_ATTR_IDMAP = 0x00100000
 MOUNT_ATTR_NOSYMFOLLOW = 0x00200000
 
 
-def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str = "") -> None:
-    """mount(2). Raises OSError."""
+def mount(source: str, target: str, fstype: str = "", options: tuple[int, str] = (0, "")) -> None:
+    """mount(2); `options` are MS_* flags and the file system's own words. Raises OSError."""
+    flags, data = options
     words = (libc.path(source), libc.path(target), libc.path(fstype))
     libc.call("mount", libc.SYS_MOUNT, *words, flags, libc.path(data or None))
 
@@ -73,7 +74,12 @@ def umount(target: str, flags: int = MNT_DETACH) -> None:
 
 def bind(source: str, target: str, *, recursive: bool = False) -> None:
     """Let `target` show `source`. Raises OSError."""
-    mount(source, target, flags=MS_BIND | (MS_REC if recursive else 0))
+    mount(source, target, options=(MS_BIND | (MS_REC if recursive else 0), ""))
+
+
+def change(target: str, flags: int) -> None:
+    """Change a mount's propagation or flags: mount(2) without a source. Raises OSError."""
+    mount("", target, options=(flags, ""))
 
 
 def pivot_root(new: str, old: str) -> None:

@@ -47,7 +47,7 @@ def _private_directory(path: str) -> None:
     """So that the pins do not spread into other mount namespaces, which would keep them alive."""
     if not os.path.ismount(path):
         mount.bind(path, path)
-        mount.mount("", path, flags=mount.MS_PRIVATE)
+        mount.change(path, mount.MS_PRIVATE)
 
 
 def _shared_memory(request: "dict[str, Any]") -> None:
@@ -55,8 +55,8 @@ def _shared_memory(request: "dict[str, Any]") -> None:
     if path and not os.path.ismount(path):
         flags = mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC
         owner = f",uid={request['owner'][0]},gid={request['owner'][1]}"
-        mount.mount("shm", path, "tmpfs", flags, f"mode=1777,size={request['shm_size']}{owner}")
-        mount.mount("", path, flags=mount.MS_PRIVATE)
+        mount.mount("shm", path, "tmpfs", (flags, f"mode=1777,size={request['shm_size']}{owner}"))
+        mount.change(path, mount.MS_PRIVATE)
 
 
 def _without_users(request: "dict[str, Any]") -> None:

@@ -78,7 +78,7 @@ def clone(work: Work, source: str, recursive: bool) -> None:
 
 
 def propagation(work: Work, flags: int) -> None:
-    mount.mount("", "/", flags=flags)
+    mount.change("/", flags)
 
 
 def overlay(work: Work, target: str, options: dict[str, "Any"], owner: list[int]) -> None:
@@ -142,11 +142,12 @@ def _attach(tree: int, target: int) -> None:
         os.close(target)
 
 
-def filesystem(work: Work, fstype: str, target: str, source: str, flags: int, data: str) -> None:
-    """Mount a new file system inside the root."""
+def filesystem(work: Work, fstype: str, target: str, how: "list[Any]") -> None:
+    """Mount a new file system inside the root; `how` is source, flags, options of its own."""
+    source, flags, data = how
     where = paths.ensure(work.root, target, directory=True)
     try:
-        mount.mount(source, paths.through(where), fstype, flags, data)
+        mount.mount(source, paths.through(where), fstype, (flags, data))
     finally:
         os.close(where)
 
@@ -179,19 +180,19 @@ def bind(work: Work, source: str, target: str, how: dict[str, "Any"]) -> None:
     _attach(tree, paths.ensure(work.root, target, directory=directory))
 
 
-def cgroup_v1(work: Work, target: str, flags: int, mounts: list[list[str]], links: list[list[str]]) -> None:
+def cgroup_v1(work: Work, target: str, flags: int, what: "dict[str, Any]") -> None:
     """A tmpfs with a mount for each v1 hierarchy: [name, superblock options or "", host directory]."""
-    filesystem(work, "tmpfs", target, "tmpfs", flags & ~mount.MS_RDONLY, "mode=755")
-    for name, data, directory in mounts:
+    filesystem(work, "tmpfs", target, ["tmpfs", flags & ~mount.MS_RDONLY, "mode=755"])
+    for name, data, directory in what["mounts"]:
         where = f"{target}/{name}"
         if data:
-            filesystem(work, "cgroup", where, "cgroup", flags, data)
+            filesystem(work, "cgroup", where, ["cgroup", flags, data])
         else:
             tree = _tree(directory, False)
             mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH, (flags & 0xF, 0, 0, 0))
             _attach(tree, paths.ensure(work.root, where, directory=True))
     parent = paths.open_in(work.root, target)
-    for name, to in links:
+    for name, to in what["links"]:
         os.symlink(to, f"{paths.through(parent)}/{name}")
     if flags & mount.MS_RDONLY:
         mount.mount_setattr(parent, "", mount.AT_EMPTY_PATH, (mount.MOUNT_ATTR_RDONLY, 0, 0, 0))
@@ -238,13 +239,13 @@ def pivot(work: Work, flags: int, readonly: bool) -> None:
     os.fchdir(work.root)
     mount.pivot_root(".", _OLD_ROOT)
     os.fchdir(old)
-    mount.mount("", ".", flags=mount.MS_SLAVE | mount.MS_REC)  # else the umount would reach the host
+    mount.change(".", mount.MS_SLAVE | mount.MS_REC)  # else the umount would reach the host
     mount.umount(".", mount.MNT_DETACH)
     os.chdir("/")
     os.close(old)
     os.close(work.root)
     if flags:
-        mount.mount("", "/", flags=flags)
+        mount.change("/", flags)
     if readonly:
         mount.mount_setattr(mount.AT_FDCWD, "/", 0, (mount.MOUNT_ATTR_RDONLY, 0, 0, 0))
 
@@ -258,7 +259,7 @@ def mask(work: Work, hidden: list[str], readonly: list[str]) -> None:
         except (FileNotFoundError, NotADirectoryError):
             continue
         if stat.S_ISDIR(os.fstat(fd).st_mode):
-            mount.mount("tmpfs", paths.through(fd), "tmpfs", mount.MS_RDONLY, "size=0k")
+            mount.mount("tmpfs", paths.through(fd), "tmpfs", (mount.MS_RDONLY, "size=0k"))
             os.close(fd)
             continue
         null = os.open("/dev/null", os.O_PATH | os.O_CLOEXEC) if null < 0 else null

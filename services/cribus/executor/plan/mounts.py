@@ -168,7 +168,7 @@ def steps(one: dict[str, Any], host: Host, cgroups: "Cgroups") -> list[Step]:
 def _new(one: dict[str, Any], target: str, sorted_: Options) -> list[Step]:
     kind = one["type"]
     number = flags(sorted_.words)
-    made: list[Step] = [["filesystem", kind, target, one.get("source") or kind, number, ",".join(sorted_.data)]]
+    made: list[Step] = [["filesystem", kind, target, [one.get("source") or kind, number, ",".join(sorted_.data)]]]
     return made
 
 
@@ -208,8 +208,8 @@ def _cgroup(target: str, sorted_: Options, host: Host, cgroups: Cgroups) -> list
     number = flags(sorted_.words)
     if not host.hierarchies:
         if cgroups.own:
-            return [["filesystem", "cgroup2", target, "cgroup", number, ",".join(sorted_.data)]]
+            return [["filesystem", "cgroup2", target, ["cgroup", number, ",".join(sorted_.data)]]]
         attributes = {"recursive": False, "set": number & 0xF, "clear": 0, "deep_set": 0, "mapped": False}
         return [["bind", "/sys/fs/cgroup" + cgroups.path, target, {**attributes, "propagation": []}]]
     mounts = [[name, data if cgroups.own else "", where + cgroups.path] for name, data, where in host.hierarchies]
-    return [["cgroup_v1", target, number, mounts, [list(link) for link in host.links]]]
+    return [["cgroup_v1", target, number, {"mounts": mounts, "links": [list(link) for link in host.links]}]]
