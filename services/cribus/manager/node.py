@@ -45,8 +45,9 @@ class Locks:
 
 
 class Below(NamedTuple):
-    """The libraries below, as they are or as tests have them."""
+    """What lies below: the store and the libraries, as they are or as tests have them."""
 
+    records: Records
     network: Network
     tree: Tree
     host: Host
@@ -55,11 +56,11 @@ class Below(NamedTuple):
 class Node:
     """One node's manager."""
 
-    def __init__(self, settings: Settings, call: Call, publish: Publish, records: Records, below: Below) -> None:
+    def __init__(self, settings: Settings, call: Call, publish: Publish, below: Below) -> None:
         self.settings = settings
         self.call = call
         self.publish = publish
-        self.records = records
+        self.records = below.records
         self.network = below.network
         self.tree = below.tree
         self.host = below.host

@@ -14,8 +14,9 @@ async def open_node(settings: Settings, call: Call, publish: Publish, kv: KV) ->
     records = Records(kv)
     await records.load()
     below = Below(
+        records=records,
         network=open_network(settings.network, settings.root),
         tree=open_tree(settings.cgroups.driver, settings.cgroups.root),
         host=host.look(),
     )
-    return Node(settings, call, publish, records, below)
+    return Node(settings, call, publish, below)

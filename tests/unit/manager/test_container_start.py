@@ -1,0 +1,154 @@
+"""StartContainer: process, then its output taken, then it runs; and every way in which that fails."""
+
+import asyncio
+
+import pytest
+from cribus.api import events, executor
+from cribus.api.cri.container import StartContainerRequest
+from cribus.api.cri.sandbox import StopPodSandboxRequest
+from cribus.api.verb import Empty
+from cribus.errors import FailedPrecondition, NotFound, Unavailable
+from cribus.manager import container_start, sandbox_stop
+from cribus.manager.records import State
+
+from tests.unit.manager.conftest import Run, World, as_request, failing
+
+
+def request(container: str) -> StartContainerRequest:
+    return StartContainerRequest(container_id=container)
+
+
+def test_it_runs_after_its_output_was_taken(world: World, run: Run) -> None:
+    async def story() -> None:
+        pod = await world.pod()
+        id = await world.created(pod)
+        before = world.store.revisions
+        await container_start.start(world.node, request(id))
+        record = world.node.records.containers[id]
+        assert (record.state, record.pid) == (State.RUNNING, 100)
+        assert record.created_at < record.started_at
+        assert world.names()[-3:] == ["executor.create", "shim.take", "executor.start"]
+        assert world.store.revisions == before + 2
+        assert world.kinds()[-1] == events.CONTAINER_STARTED
+
+    run(story())
+
+
+def test_the_record_says_starting_before_it_can_run(world: World, run: Run) -> None:
+    seen: list[State] = []
+
+    def start(named: executor.Named) -> Empty:
+        seen.append(world.node.records.containers[named.container].state)
+        return world.executor_start(named)
+
+    world.answers["executor.start"] = start
+
+    async def story() -> None:
+        await world.running(await world.pod())
+
+    run(story())
+    assert seen == [State.STARTING]
+
+
+@pytest.mark.parametrize("step", ["executor.create", "shim.take", "executor.start"])
+def test_what_cannot_start_has_exited(world: World, run: Run, step: str) -> None:
+    async def story() -> None:
+        pod = await world.pod()
+        id = await world.created(pod)
+        world.fail[step] = [NotFound("/no/such/program: no such file or directory")]
+        error = await failing(container_start.start(world.node, request(id)))
+        assert "/no/such/program" in error.message
+        record = world.node.records.containers[id]
+        assert (record.state, record.exit_code, record.reason) == (State.EXITED, 128, "StartError")
+        assert record.message == error.message
+        assert world.kinds()[-1] == events.CONTAINER_STOPPED
+        assert not any([world.states, world.taken])
+        assert isinstance(await failing(container_start.start(world.node, request(id))), FailedPrecondition)
+
+    run(story())
+
+
+def test_when_a_service_was_away_it_can_be_started_again(world: World, run: Run) -> None:
+    async def story() -> None:
+        pod = await world.pod()
+        id = await world.created(pod)
+        world.fail["shim.take"] = [Unavailable("nobody serves it")]
+        assert isinstance(await failing(container_start.start(world.node, request(id))), Unavailable)
+        assert world.node.records.containers[id].state is State.CREATED
+        await container_start.start(world.node, request(id))
+        assert world.node.records.containers[id].state is State.RUNNING
+
+    run(story())
+
+
+def test_a_store_that_is_away_stops_the_start(world: World, run: Run) -> None:
+    async def story() -> None:
+        pod = await world.pod()
+        id = await world.created(pod)
+        world.store.away = True
+        assert isinstance(await failing(container_start.start(world.node, request(id))), Unavailable)
+        assert "executor.start" not in world.names()
+        world.store.away = False
+        await container_start.start(world.node, request(id))
+
+    run(story())
+
+
+def test_an_exit_during_the_start_comes_after_it(world: World, run: Run) -> None:
+    def start(named: executor.Named) -> Empty:
+        world.executor_start(named)
+        world.exit(named.container, 3)
+        return Empty()
+
+    world.answers["executor.start"] = start
+
+    async def story() -> None:
+        id = await world.running(await world.pod())
+        await asyncio.gather(*world.later)
+        record = world.node.records.containers[id]
+        assert (record.state, record.exit_code, record.reason) == (State.EXITED, 3, "Error")
+        assert world.kinds()[-2:] == [events.CONTAINER_STARTED, events.CONTAINER_STOPPED]
+
+    run(story())
+
+
+def test_the_exit_of_a_failed_start_is_not_a_run(world: World, run: Run) -> None:
+    def start(named: executor.Named) -> Empty:
+        world.exit(named.container, 127)
+        raise NotFound("no such file")
+
+    world.answers["executor.start"] = start
+
+    async def story() -> None:
+        pod = await world.pod()
+        id = await world.created(pod)
+        await failing(container_start.start(world.node, request(id)))
+        await asyncio.gather(*world.later)
+        assert world.node.records.containers[id].reason == "StartError"
+        assert events.CONTAINER_STARTED not in world.kinds()
+
+    run(story())
+
+
+def test_a_repeat_after_a_lost_answer_succeeds(world: World, run: Run) -> None:
+    async def story() -> None:
+        pod = await world.pod()
+        id = await world.created(pod)
+        await as_request("r1", lambda: container_start.start(world.node, request(id)))
+        await world.restart()
+        await as_request("r1", lambda: container_start.start(world.node, request(id)))
+        error = await failing(as_request("r2", lambda: container_start.start(world.node, request(id))))
+        assert isinstance(error, FailedPrecondition)
+
+    run(story())
+
+
+def test_not_in_a_pod_that_is_stopped(world: World, run: Run) -> None:
+    async def story() -> None:
+        pod = await world.pod()
+        id = await world.created(pod)
+        await sandbox_stop.stop(world.node, StopPodSandboxRequest(pod_sandbox_id=pod))
+        assert isinstance(await failing(container_start.start(world.node, request(id))), FailedPrecondition)
+        assert isinstance(await failing(container_start.start(world.node, request("f" * 64))), NotFound)
+
+    run(story())
