@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import stat
 from collections.abc import Callable
 
@@ -100,7 +101,10 @@ class Container:
         return stage, page
 
     def _watch(self, one: Pump) -> None:
-        self._loop.watch(one.source, READ, lambda _: self._move(one))
+        def ready(_: int) -> None:
+            self._move(one)
+
+        self._loop.watch(one.source, READ, ready)
 
     def _move(self, one: Pump) -> bool:
         """One batch. False when there was none."""
@@ -174,8 +178,6 @@ class Container:
 
     def dying(self) -> bool:
         """Whether init is dead, though its exit may not have been taken down yet."""
-        import select
-
         poll = select.poll()
         poll.register(self._fds["pidfd"], select.POLLIN)
         return bool(poll.poll(0))

@@ -1,0 +1,64 @@
+"""One pod's shim. shimd's fork server runs `main`; there is nothing to start by hand."""
+
+import contextlib
+import fcntl
+import os
+import signal
+from typing import Any
+
+from cribus.bus.slim import Place, Slim
+from cribus.errors import FailedPrecondition
+from cribus.linux import process
+from cribus.shim import verbs
+from cribus.shim.door import Door
+from cribus.shim.exits import News
+from cribus.shim.further import Yard
+from cribus.shim.loop import Loop
+from cribus.shim.note import note
+from cribus.shim.taken import Care
+
+SERVICE = "shim"
+
+
+def main(request: dict[str, Any], fds: list[int]) -> int:
+    """A shim's whole life. `request`: {"pod", "run", "node", "url", "credentials": path, "ready": index
+    of a pipe to which one byte is written when the shim answers on the bus}.
+
+    SIGKILL is as good an end as any: what must not be lost is in the keeper and the run directory.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    pod, run = request["pod"], request["run"]
+    process.set_name(f"shim:{pod[:10]}")
+    process.set_title(f"shim {run} {pod}")
+    folder = _claimed(f"{run}/pods/{pod}")
+    loop = Loop()
+    place = Place(url=request["url"], node=request["node"], service=SERVICE, credentials=request["credentials"])
+    slim = Slim(loop, place, lambda what: note(what, pod=pod))
+    news = News(run, pod, lambda event, done: verbs.tell(slim, event, done))
+    yard = Yard(loop, pod, Door(loop, folder, pod), lambda wanted, done: verbs.fork(slim, wanted, done))
+    verbs.Shim(slim, Care(loop, run, news), yard).continued()
+    _tell_when_up(slim, fds[request["ready"]])
+    slim.open()
+    loop.run()
+    return 0
+
+
+def _claimed(path: str) -> int:
+    """The pod's directory, locked: two shims of one pod would write one log. Raises FailedPrecondition."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise FailedPrecondition(f"{path} has a shim already; it must end first") from error
+    return folder
+
+
+def _tell_when_up(slim: Slim, ready: int) -> None:
+    def up() -> None:
+        slim.on_up.remove(up)
+        with contextlib.suppress(BrokenPipeError):  # shimd was killed meanwhile; the next one will find us
+            os.write(ready, b"1")
+        os.close(ready)
+
+    slim.on_up.append(up)

@@ -1,0 +1,191 @@
+"""What a shim answers (api/shim.py), and how its streams travel: the room's one door to the bus."""
+
+from collections.abc import Callable
+from typing import Any
+
+from cribus.api import shim
+from cribus.api.events import Event
+from cribus.api.executor import EXEC, Exec, Execed
+from cribus.api.verb import Empty
+from cribus.bus import slim_call, subjects, wire
+from cribus.bus.codec import pack
+from cribus.bus.slim import Slim
+from cribus.bus.slim_serve import Respond, Server, Table
+from cribus.bus.streams import Stream
+from cribus.errors import CribusError, FailedPrecondition, InvalidArgument, NotFound
+from cribus.shim import taken
+from cribus.shim.attach import Attach
+from cribus.shim.exec import Streamed, Sync
+from cribus.shim.further import FORKING, Kind, Process, Yard
+from cribus.shim.note import note
+from cribus.shim.session import STDERR, STDIN, STDOUT, Means, Session
+from cribus.shim.taken import Care, Container
+
+
+class Line:
+    """One stream's two subjects. Frames of either side that were lost with a connection are repeated."""
+
+    def __init__(self, slim: Slim, id: str, outgoing: list[int], said: Callable[[Means], None]) -> None:
+        self._slim = slim
+        self._to = subjects.stream(slim.node, id, "c")
+        self._said = said
+        self._token = f"line-{id}"
+        self.stream = Stream(self._send, outgoing, [STDIN])
+        self._sid = slim.subscribe(subjects.stream(slim.node, id, "s"), self._on_frame)
+        slim.on_up.append(self.stream.reconnected)
+
+    def _send(self, frame: bytes) -> None:
+        self._slim.publish(self._to, frame)
+
+    def _on_frame(self, message: wire.Message) -> None:
+        try:
+            means = self.stream.feed(message.payload)
+        except (InvalidArgument, ValueError, TypeError, IndexError) as error:
+            note("a frame that is none", subject=message.subject, cause=str(error))
+            return
+        self._said(means)
+
+    def probe(self, absent: Callable[[], None]) -> None:
+        """Send a frame that means nothing; the bus says when nobody listens."""
+
+        def answered(message: wire.Message) -> None:
+            if message.status == wire.NO_RESPONDERS:
+                absent()
+
+        self._slim.answers[self._token] = answered
+        self._slim.publish(self._to, pack(["n"]), self._slim.reply_to(self._token))
+
+    def close(self) -> None:
+        self._slim.unsubscribe(self._sid)
+        self._slim.on_up.remove(self.stream.reconnected)
+        self._slim.answers.pop(self._token, None)
+
+
+def fork(slim: Slim, wanted: Exec, done: Callable[[Execed | None, CribusError | None], None]) -> None:
+    """Let the executor make a process."""
+    slim_call.call(slim, EXEC, (wanted, "", FORKING), done)
+
+
+def tell(slim: Slim, event: Event, done: Callable[[], None]) -> None:
+    """Tell the node's event stream, until it has it."""
+    slim_call.tell(slim, event, done)
+
+
+class Shim:
+    """The verbs of one pod, over the containers it has taken."""
+
+    def __init__(self, slim: Slim, care: Care, yard: Yard) -> None:
+        self._slim = slim
+        self._care = care
+        self._yard = yard
+        self._containers: dict[str, Container] = {}
+        self._sids: dict[str, int] = {}
+        self._server = Server(slim, self._table())
+        slim.subscribe(subjects.served(slim.node, shim.SERVICE, yard.pod), self._server.take)
+
+    def _table(self) -> Table:
+        return {
+            shim.TAKE: self._take,
+            shim.RELEASE: self._release,
+            shim.EXEC_SYNC: self._exec_sync,
+            shim.EXEC: self._exec,
+            shim.ATTACH: self._attach,
+            shim.REOPEN_LOG: self._reopen_log,
+        }
+
+    def continued(self) -> None:
+        """Take over what earlier shims of the pod had, and go on telling their news."""
+        for take in taken.remembered(self._care, self._yard.pod):
+            try:
+                self._add(take)
+            except CribusError as error:
+                note("container cannot be taken over", container=take.container, cause=error.message)
+        self._care.news.again()
+
+    def _add(self, take: shim.Take) -> None:
+        if take.container not in self._containers:
+            self._containers[take.container] = taken.take(self._care, take)
+            subject = subjects.served(self._slim.node, shim.SERVICE, take.container)
+            self._sids[take.container] = self._slim.subscribe(subject, self._server.take)
+
+    def _known(self, id: str) -> Container:
+        if id not in self._containers:
+            raise NotFound(f"this pod's shim has no container {id}")
+        return self._containers[id]
+
+    def _alive(self, id: str) -> Container:
+        container = self._known(id)
+        if container.exit is not None or container.dying():
+            raise FailedPrecondition(f"container {id} is not running: it has exited")
+        return container
+
+    def _take(self, request: shim.Take, respond: Respond) -> None:
+        if request.pod != self._yard.pod:
+            raise InvalidArgument(f"container {request.container} belongs to pod {request.pod}, not to this one")
+        self._add(request)
+        respond(Empty())
+
+    def _release(self, request: shim.Named, respond: Respond) -> None:
+        """At once for one that runs; a dead one first has its exit taken down."""
+        container = self._containers.get(request.container)
+        if container is None:
+            respond(Empty())
+            return
+
+        def go() -> None:
+            if self._containers.pop(container.id, None) is not None:
+                self._slim.unsubscribe(self._sids.pop(container.id))
+                container.release()
+            respond(Empty())
+
+        if container.dying():
+            container.when_ended(go)
+        else:
+            go()
+
+    def _reopen_log(self, request: shim.Named, respond: Respond) -> None:
+        self._alive(request.container).reopen_log()
+        respond(Empty())
+
+    def _exec_sync(self, request: shim.ExecSync, respond: Respond) -> None:
+        self._alive(request.container)
+        _command(request.cmd)
+        Sync(self._yard, respond).start(request.container, request.cmd, request.timeout)
+
+    def _exec(self, request: shim.OpenExec, respond: Respond) -> None:
+        self._alive(request.container)
+        _command(request.cmd)
+
+        def make(user: Streamed, process: Process) -> Session:
+            return Session(self._care.loop, user, process.stdin)
+
+        one = Streamed(self._yard, Kind(tty=request.tty, stdin=request.stdin), make)
+        one.begin(one.session.open(self._line(request, request.tty, one.session)))
+        one.start(request.container, request.cmd, lambda error: respond(error or shim.StreamOpened(tty=request.tty)))
+
+    def _attach(self, request: shim.OpenAttach, respond: Respond) -> None:
+        container = self._alive(request.container)
+        stdin = container.stdin if request.stdin else None
+
+        def make(user: Attach) -> Session:
+            return Session(self._care.loop, user, stdin)
+
+        one = Attach(container, stdin, make)
+        tty = container.terminal >= 0
+        stream = one.session.open(self._line(request, tty, one.session))
+        wanted = _channels(request, tty)
+        one.begin(stream, {channel: pump for channel, pump in container.pumps.items() if channel in wanted})
+        respond(shim.StreamOpened(tty=tty))
+
+    def _line(self, request: Any, tty: bool, session: Session) -> Line:
+        return Line(self._slim, request.stream, _channels(request, tty), session.said)
+
+
+def _channels(request: shim.OpenExec | shim.OpenAttach, tty: bool) -> list[int]:
+    wanted = [(STDOUT, request.stdout), (STDERR, request.stderr and not tty)]
+    return [channel for channel, asked in wanted if asked]
+
+
+def _command(args: list[str]) -> None:
+    if not args:
+        raise InvalidArgument("a command is needed")

@@ -1,0 +1,58 @@
+"""The shim supervisor. A bus half, and a fork server that holds what shims share and never sees the bus.
+
+What is imported at the top comes before the fork, so it is the fork server alone.
+"""
+
+from cribus import forkserver
+
+PRELOAD = ("cribus.shim.__main__",)
+
+
+async def main(server: forkserver.Server) -> int:
+    """Serve until told to stop, or until the fork server has gone: then only a new start helps."""
+    import asyncio
+    import logging
+
+    from cribus import config, log
+    from cribus.bus import credentials, service
+    from cribus.shimd import verbs
+    from cribus.shimd.adopt import Shim
+    from cribus.shimd.roster import Roster
+    from cribus.shimd.shims import Shims
+
+    settings = config.load()
+    log.setup("shimd", node=settings.node, level=settings.log_level)
+    common = {
+        "run": settings.run,
+        "node": settings.node,
+        "url": settings.bus.url or f"nats://{settings.bus.listen}",
+        "credentials": str(credentials.directory(settings) / "shim.json"),
+        "_hooks": True,
+    }
+
+    async def spawn(pod: str, ready: int) -> Shim:
+        child = await server.run("cribus.shim.__main__:main", {**common, "pod": pod, "ready": 0}, [ready])
+        return Shim(child.pid, child.pidfd)
+
+    shims = Shims(Roster(settings.run), spawn)
+    await shims.adopt()
+    try:
+        async with service.connect(settings, "shimd") as bus, bus.serve(verbs.table(shims)):
+            told = asyncio.create_task(service.until_told_to_stop())
+            await asyncio.wait({told, server.closed}, return_when=asyncio.FIRST_COMPLETED)
+            told.cancel()
+    finally:
+        await shims.close()
+    if server.closed.done():
+        logging.getLogger(__name__).error("the fork server has gone; starting again")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    started = forkserver.start(PRELOAD)
+
+    import asyncio
+    import sys
+
+    sys.exit(asyncio.run(main(started)))

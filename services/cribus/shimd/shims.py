@@ -1,0 +1,186 @@
+"""The pods' shims: started, found again, watched, and started again at once when they die."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+
+from cribus.errors import Unavailable
+from cribus.shimd import adopt
+from cribus.shimd.adopt import Shim
+from cribus.shimd.roster import Roster
+
+READY = 20.0  # seconds within which a shim must answer on the bus
+_CHECK = 10.0  # seconds between looks whether a live shim still answers
+_YOUNG = 1.0  # seconds: one that dies younger than this may die again
+_FREE = 2  # deaths in a row that are followed by a start at once
+_FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0  # seconds, doubled from death to death
+_logger = logging.getLogger(__name__)
+
+Spawn = Callable[[str, int], Awaitable[Shim]]  # (pod, descriptor to which the shim says that it is ready)
+
+
+class _Post:
+    """One pod's place for a shim."""
+
+    def __init__(self, pod: str) -> None:
+        self.pod = pod
+        self.shim: Shim | None = None
+        self.ready = asyncio.Event()
+        self.ending = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+
+class Shims:
+    def __init__(self, roster: Roster, spawn: Spawn) -> None:
+        self._roster = roster
+        self._spawn = spawn
+        self._posts: dict[str, _Post] = {}
+
+    async def adopt(self) -> None:
+        """Find the shims that live, start those that should. Returns when all of the former are found."""
+        await asyncio.gather(*(self._adopt(pod) for pod in self._roster.wanted()))
+
+    async def _adopt(self, pod: str) -> None:
+        found = await adopt.find(self._roster.folder(pod))
+        if pod not in self._posts:
+            self._open(pod, found)
+
+    def _open(self, pod: str, found: Shim | None) -> _Post:
+        post = self._posts[pod] = _Post(pod)
+        if found is not None:
+            self._take(post, found)
+            post.ready.set()
+        post.task = asyncio.create_task(self._keep(post))
+        return post
+
+    async def start(self, pod: str) -> int:
+        """The pid of the pod's shim once it answers on the bus. Raises Unavailable, OSError."""
+        post = self._posts.get(pod)
+        if post is None or post.ending.is_set():
+            self._roster.want(pod)
+            post = self._open(pod, None)
+        try:
+            async with asyncio.timeout(READY):
+                while post.shim is None or not post.ready.is_set():
+                    await post.ready.wait()
+        except TimeoutError as error:
+            raise Unavailable(f"the shim of pod {pod} does not come up; the log of shimd says why") from error
+        return post.shim.pid
+
+    async def stop(self, pod: str) -> None:
+        """No shim any more, whoever started it. Idempotent."""
+        self._roster.drop(pod)
+        post = self._posts.get(pod)
+        if post is None:
+            stray = await adopt.find(self._roster.folder(pod))
+            if stray is not None:
+                await _ended(stray)
+            return
+        post.ending.set()
+        if post.shim is not None:
+            post.shim.kill()
+        if post.task is not None:
+            await asyncio.wait({post.task})
+        if self._posts.get(pod) is post:
+            del self._posts[pod]
+
+    def pids(self) -> dict[str, int]:
+        return {pod: post.shim.pid for pod, post in self._posts.items() if post.shim is not None}
+
+    async def close(self) -> None:
+        """Watch no longer; the shims live on."""
+        tasks = [post.task for post in self._posts.values() if post.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep(self, post: _Post) -> None:
+        """A shim for this pod, again and again, until it is to end."""
+        deaths = 0
+        while not post.ending.is_set():
+            begun = time.monotonic()
+            if post.shim is None:
+                await self._begin(post)
+            if post.shim is not None:
+                await self._watch(post, post.shim)
+            deaths = deaths + 1 if time.monotonic() - begun < _YOUNG else 0
+            if deaths > _FREE:
+                await _pause(post.ending, min(_LAST_PAUSE, _FIRST_PAUSE * 2 ** (deaths - _FREE - 1)))
+
+    async def _begin(self, post: _Post) -> None:
+        """One that lives, else a new one."""
+        found = await adopt.find(self._roster.folder(post.pod))
+        if found is not None:
+            self._take(post, found)
+            post.ready.set()
+            return
+        read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            shim = await self._spawn(post.pod, write)
+        except OSError as error:
+            _logger.error("shim cannot be started", extra={"pod": post.pod, "cause": str(error)})
+            os.close(read)
+            return
+        finally:
+            os.close(write)
+        self._take(post, shim)
+        _when_said(read, post.ready.set)
+
+    def _take(self, post: _Post, shim: Shim) -> None:
+        post.shim = shim
+        if post.ending.is_set():
+            shim.kill()
+
+    async def _watch(self, post: _Post, shim: Shim) -> None:
+        """Until it is dead. One that does not answer any more is killed."""
+        checks = asyncio.create_task(self._check(post, shim))
+        try:
+            await adopt.gone(shim)
+        finally:
+            checks.cancel()
+            await asyncio.gather(checks, return_exceptions=True)
+        post.shim = None
+        post.ready.clear()
+        os.close(shim.pidfd)
+        if not post.ending.is_set():
+            _logger.warning("shim died", extra={"pod": post.pod, "pid": shim.pid})
+
+    async def _check(self, post: _Post, shim: Shim) -> None:
+        await post.ready.wait()
+        while True:
+            await _pause(post.ending, _CHECK)
+            if not await adopt.healthy(self._roster.folder(post.pod)):
+                _logger.error("shim does not answer", extra={"pod": post.pod, "pid": shim.pid})
+                shim.kill()
+                return
+
+
+async def _ended(shim: Shim) -> None:
+    shim.kill()
+    await adopt.gone(shim)
+    os.close(shim.pidfd)
+
+
+async def _pause(unless: asyncio.Event, seconds: float) -> None:
+    """So long, or until `unless`."""
+    try:
+        async with asyncio.timeout(seconds):
+            await unless.wait()
+    except TimeoutError:
+        return
+
+
+def _when_said(read: int, callback: Callable[[], None]) -> None:
+    """Call back when a byte arrives on the pipe; never when it closes without one. Closes it."""
+    loop = asyncio.get_running_loop()
+
+    def readable() -> None:
+        loop.remove_reader(read)
+        data = os.read(read, 1)
+        os.close(read)
+        if data:
+            callback()
+
+    loop.add_reader(read, readable)
