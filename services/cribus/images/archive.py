@@ -1,0 +1,226 @@
+"""Images to and from files: OCI layouts (a folder or a tar of one) and docker archives.
+
+Sources: image-spec image-layout.md; docker's image save format (manifest.json).
+"""
+
+import asyncio
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+from cribus.api.images import Load, Loaded, Save
+from cribus.api.verb import Empty
+from cribus.errors import InvalidArgument, NotFound
+from cribus.images import manifest
+from cribus.images.content import CHUNK, digest_of
+from cribus.images.node import Node
+from cribus.images.pull import bring_layers
+from cribus.images.reference import parse
+from cribus.images.store import Image
+
+_NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
+_PLAIN_LAYER = "application/vnd.oci.image.layer.v1.tar"
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_CONFIG = "application/vnd.oci.image.config.v1+json"
+_SMALL = 8 << 20
+
+
+class _Files:
+    """The files of a layout, in a folder or in a tar."""
+
+    def __init__(self, path: str) -> None:
+        self._folder = Path(path)
+        self._tar: tarfile.TarFile | None = None
+        if not self._folder.is_dir():
+            try:
+                self._tar = tarfile.open(path)  # noqa: SIM115 - open as long as the load goes on
+            except FileNotFoundError as error:
+                raise NotFound(f"{path} does not exist on the node") from error
+            except (tarfile.TarError, OSError) as error:
+                raise InvalidArgument(f"{path} is neither a tar archive nor a folder: {error}") from error
+
+    def open(self, name: str) -> IO[bytes]:
+        """Raises NotFound."""
+        try:
+            if self._tar is None:
+                return (self._folder / _inside(name)).open("rb")
+            file = self._tar.extractfile(_inside(name))
+        except (FileNotFoundError, KeyError) as error:
+            raise NotFound(f"the archive has no {name}; it is incomplete") from error
+        if file is None:
+            raise InvalidArgument(f"the archive's {name} is no file")
+        return file
+
+    def read(self, name: str) -> bytes:
+        with self.open(name) as file:
+            data = file.read(_SMALL + 1)
+        if len(data) > _SMALL:
+            raise InvalidArgument(f"the archive's {name} is larger than {_SMALL} bytes")
+        return data
+
+    def has(self, name: str) -> bool:
+        try:
+            self.open(name).close()
+        except NotFound:
+            return False
+        return True
+
+    def chunks(self, name: str, offset: int) -> Iterator[bytes]:
+        with self.open(name) as file:
+            file.seek(offset)
+            while chunk := file.read(CHUNK):
+                yield chunk
+
+
+def _inside(name: str) -> str:
+    if name.startswith("/") or ".." in name.split("/"):
+        raise InvalidArgument(f"the archive names {name!r}, which is outside of it")
+    return name
+
+
+def _blob(digest: str) -> str:
+    return f"blobs/{digest.replace(':', '/')}"
+
+
+async def load(node: Node, request: Load) -> Loaded:
+    """Import every image of an archive. Raises NotFound, InvalidArgument, DataLoss."""
+    source = await asyncio.to_thread(_Files, request.path)
+    if await asyncio.to_thread(source.has, "index.json"):
+        found = [one async for one in _from_layout(node, source)]
+    elif await asyncio.to_thread(source.has, "manifest.json"):
+        found = [one async for one in _from_docker(node, source)]
+    else:
+        raise InvalidArgument(f"{request.path} has neither index.json (OCI layout) nor manifest.json (docker archive)")
+    references: list[str] = []
+    for image, names in found:
+        wanted = [parse(name) for name in names or ([request.reference] if request.reference else [])]
+        tagged = [one.tagged for one in wanted if one.tag]
+        digested = sorted({f"{one.name}@{image.manifest}" for one in wanted})
+        node.store.add(image, [*digested, *tagged])
+        references += tagged or [image.id]
+    await asyncio.to_thread(node.count)
+    return Loaded(references=references)
+
+
+async def _from_layout(node: Node, source: _Files) -> AsyncIterator[tuple[Image, list[str]]]:
+    index = manifest.document(await asyncio.to_thread(source.read, "index.json"), "index.json")
+    for descriptor in index.get("manifests", []):
+        annotations = descriptor.get("annotations") or {}
+        data = await asyncio.to_thread(source.read, _blob(descriptor["digest"]))
+        if manifest.is_index(manifest.document(data, "the index"), descriptor.get("mediaType", "")):
+            data = await asyncio.to_thread(source.read, _blob(manifest.chosen(json.loads(data))))
+        config = await asyncio.to_thread(source.read, _blob(manifest.config_digest(data)))
+        await asyncio.to_thread(node.content.write, config, manifest.config_digest(data))
+        digest = await asyncio.to_thread(node.content.write, data)
+        image = manifest.image(data, digest, config)
+        await bring_layers(node, image, lambda one, offset: source.chunks(_blob(one), offset), "")
+        name = next((annotations[key] for key in _NAMES if "/" in annotations.get(key, "")), "")
+        yield image, [name] if name else []
+
+
+async def _from_docker(node: Node, source: _Files) -> AsyncIterator[tuple[Image, list[str]]]:
+    for one in json.loads(await asyncio.to_thread(source.read, "manifest.json")):
+        config = await asyncio.to_thread(source.read, one["Config"])
+        names = {}
+        layers = []
+        for name in one["Layers"]:
+            digest, size = await asyncio.to_thread(_measured, source, name)
+            names[digest] = name
+            layers.append({"mediaType": _PLAIN_LAYER, "digest": digest, "size": size})
+        made = {
+            "schemaVersion": 2,
+            "mediaType": _MANIFEST,
+            "config": {"mediaType": _CONFIG, "digest": digest_of(config), "size": len(config)},
+            "layers": layers,
+        }
+        data = json.dumps(made, separators=(",", ":")).encode()
+        await asyncio.to_thread(node.content.write, config)
+        digest = await asyncio.to_thread(node.content.write, data)
+        image = manifest.image(data, digest, config)
+        await bring_layers(node, image, partial(_layer_chunks, source, names), "")
+        yield image, one.get("RepoTags") or []
+
+
+def _layer_chunks(source: _Files, names: dict[str, str], digest: str, offset: int) -> Iterator[bytes]:
+    return source.chunks(names[digest], offset)
+
+
+def _measured(source: _Files, name: str) -> tuple[str, int]:
+    digest = hashlib.sha256()
+    size = 0
+    for chunk in source.chunks(name, 0):
+        digest.update(chunk)
+        size += len(chunk)
+    return "sha256:" + digest.hexdigest(), size
+
+
+async def save(node: Node, request: Save) -> Empty:
+    """Write images to a tar that is an OCI layout and a docker archive. Raises NotFound, InvalidArgument."""
+    images = [(name, node.store.need(name)) for name in request.references]
+    if not images:
+        raise InvalidArgument("no image is named; give at least one reference")
+    if not os.path.isabs(request.path):
+        raise InvalidArgument(f"{request.path!r} must be an absolute path on the node")
+    await asyncio.to_thread(_write, node, images, request.path)
+    return Empty()
+
+
+def _write(node: Node, images: list[tuple[str, Image]], path: str) -> None:
+    temporary = f"{path}.{os.getpid()}.tmp"
+    index, docker = [], []
+    try:
+        with tarfile.open(temporary, "w") as tar:
+            done: set[str] = set()
+            for name, image in images:
+                for digest in (image.manifest, image.id, *(layer.digest for layer in image.layers)):
+                    if digest not in done:
+                        done.add(digest)
+                        tar.add(node.content.path(digest), _blob(digest), filter=_anonymous)
+                index.append(_descriptor(node, image, name))
+                docker.append(_docker_entry(image, name))
+            add_file(tar, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+            add_file(tar, "index.json", json.dumps({"schemaVersion": 2, "manifests": index}).encode())
+            add_file(tar, "manifest.json", json.dumps(docker).encode())
+        os.rename(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _descriptor(node: Node, image: Image, name: str) -> dict[str, Any]:
+    body = manifest.document(node.content.read(image.manifest), "the manifest")
+    descriptor: dict[str, Any] = {
+        "mediaType": body.get("mediaType", _MANIFEST),
+        "digest": image.manifest,
+        "size": len(node.content.read(image.manifest)),
+    }
+    if not name.startswith("sha256:"):
+        descriptor["annotations"] = {_NAMES[0]: str(parse(name)), _NAMES[1]: parse(name).tag}
+    return descriptor
+
+
+def _docker_entry(image: Image, name: str) -> dict[str, Any]:
+    tags = [] if name.startswith("sha256:") else [parse(name).tagged]
+    return {
+        "Config": _blob(image.id),
+        "RepoTags": [tag for tag in tags if tag],
+        "Layers": [_blob(layer.digest) for layer in image.layers],
+    }
+
+
+def _anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    info.uid = info.gid = info.mtime = 0
+    info.uname = info.gname = ""
+    return info
+
+
+def add_file(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    """A small file of the archive."""
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))

@@ -1,0 +1,95 @@
+"""What CRI asks about images: list, status, remove, file system."""
+
+import asyncio
+import json
+import time
+
+from cribus.api import events
+from cribus.api.cri.image import (
+    Image as CriImage,
+)
+from cribus.api.cri.image import (
+    ImageSpec,
+    ImageStatusRequest,
+    ImageStatusResponse,
+    ListImagesRequest,
+    ListImagesResponse,
+    RemoveImageRequest,
+    RemoveImageResponse,
+)
+from cribus.api.cri.stats import FilesystemIdentifier, FilesystemUsage, ImageFsInfoRequest, ImageFsInfoResponse
+from cribus.errors import InvalidArgument
+from cribus.images.node import Node
+from cribus.images.store import Image
+
+
+def config_of(node: Node, image: Image) -> dict[str, object]:
+    """The image's whole config document."""
+    found: dict[str, object] = json.loads(node.content.read(image.id))
+    return found
+
+
+def described(node: Node, image: Image) -> CriImage:
+    """The image in CRI's words."""
+    names = node.store.names(image.id)
+    inner = config_of(node, image).get("config")
+    user = str(inner.get("User") or "") if isinstance(inner, dict) else ""
+    name = user.partition(":")[0]
+    return CriImage(
+        id=image.id,
+        repo_tags=[one for one in names if "@" not in one],
+        repo_digests=[one for one in names if "@" in one],
+        size=image.size,
+        uid=int(name) if name.isdigit() else None,
+        username="" if name.isdigit() else name,
+        spec=ImageSpec(image=image.id),
+    )
+
+
+async def list_images(node: Node, request: ListImagesRequest) -> ListImagesResponse:
+    """CRI ListImages; with a filter the one image that it names, or none."""
+    wanted = request.filter.image.image if request.filter and request.filter.image else ""
+    if wanted:
+        one = node.store.find(wanted)
+        images = [one] if one else []
+    else:
+        images = list(node.store.images.values())
+    return ListImagesResponse(images=[described(node, image) for image in images if node.store.names(image.id)])
+
+
+async def status(node: Node, request: ImageStatusRequest) -> ImageStatusResponse:
+    """CRI ImageStatus: an image that is not here is an empty answer, not an error."""
+    if request.image is None or not request.image.image:
+        raise InvalidArgument("no image is named; give a reference or an image id")
+    image = node.store.find(request.image.image)
+    if image is None:
+        return ImageStatusResponse()
+    info = {}
+    if request.verbose:
+        known = {"chainID": image.layers[-1].diff_id if image.layers else "", "imageSpec": config_of(node, image)}
+        info["info"] = json.dumps(known)
+    return ImageStatusResponse(image=described(node, image), info=info)
+
+
+async def remove(node: Node, request: RemoveImageRequest) -> RemoveImageResponse:
+    """CRI RemoveImage: the image with every name it has. One that is not here is removed already."""
+    if request.image is None or not request.image.image:
+        raise InvalidArgument("no image is named; give a reference or an image id")
+    image = node.store.find(request.image.image)
+    if image is not None:
+        node.store.remove(image.id)
+        await node.publish(events.Event(kind=events.IMAGE_REMOVED, id=image.id, at=time.time_ns()))
+        await asyncio.to_thread(node.collect)
+    return RemoveImageResponse()
+
+
+async def fs_info(node: Node, request: ImageFsInfoRequest) -> ImageFsInfoResponse:
+    """CRI ImageFsInfo, from a count that is kept: nothing is walked here."""
+    used, inodes = node.usage
+    usage = FilesystemUsage(
+        timestamp=time.time_ns(),
+        fs_id=FilesystemIdentifier(mountpoint=str(node.root)),
+        used_bytes=used,
+        inodes_used=inodes,
+    )
+    return ImageFsInfoResponse(image_filesystems=[usage], container_filesystems=[usage])

@@ -1,0 +1,81 @@
+"""Root filesystems: a container's writable layer over an image's layers."""
+
+import asyncio
+import time
+from functools import lru_cache
+
+from cribus.api.cri.stats import FilesystemIdentifier, FilesystemUsage
+from cribus.api.images import Discard, Prepare, Prepared, Usage
+from cribus.api.verb import Empty
+from cribus.errors import InvalidArgument
+from cribus.images.listing import config_of
+from cribus.images.node import Node
+from cribus.images.store import Image
+
+
+async def prepare(node: Node, request: Prepare) -> Prepared:
+    """A container's writable layer. Idempotent. Raises NotFound when the image is not here."""
+    if not request.container.isalnum():
+        raise InvalidArgument(f"{request.container!r} is no container id")
+    image = node.store.need(request.image)
+    known: dict[str, object] = {"image": image.id, "diff_ids": [layer.diff_id for layer in image.layers]}
+    upper, work = node.snapshots.prepare(request.container, known)
+    names = [one for one in node.store.names(image.id) if "@" in one]
+    inner, passwd, group = _read(node, image)
+    return Prepared(
+        lower=[str(path) for path in node.lower(image)],
+        upper=str(upper),
+        work=str(work),
+        image_id=image.id,
+        image_ref=names[0] if names else image.id,
+        config=inner,
+        passwd=passwd,
+        group=group,
+    )
+
+
+def _read(node: Node, image: Image) -> tuple[dict[str, object], bytes, bytes]:
+    """Config, /etc/passwd and /etc/group of an image. An image never changes, so once is enough."""
+    return _cached(_Key(node, image))
+
+
+class _Key:
+    """An image by its id, with the node to read it from."""
+
+    __slots__ = ("image", "node")
+
+    def __init__(self, node: Node, image: Image) -> None:
+        self.node = node
+        self.image = image
+
+    def __hash__(self) -> int:
+        return hash(self.image.id)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and (self.node, self.image.id) == (other.node, other.image.id)
+
+
+@lru_cache(maxsize=64)
+def _cached(key: _Key) -> tuple[dict[str, object], bytes, bytes]:
+    inner = config_of(key.node, key.image).get("config")
+    lower = key.node.lower(key.image)
+    passwd, group = (key.node.snapshots.read(lower, path) for path in ("etc/passwd", "etc/group"))
+    return (inner if isinstance(inner, dict) else {}), passwd, group
+
+
+async def discard(node: Node, request: Discard) -> Empty:
+    """Remove a container's writable layer. Idempotent."""
+    if node.snapshots.discard(request.container):
+        asyncio.get_running_loop().run_in_executor(None, node.snapshots.empty_trash)
+    return Empty()
+
+
+async def usage(node: Node, request: Usage) -> FilesystemUsage:
+    """What a container has written. Raises NotFound."""
+    used, inodes = await asyncio.to_thread(node.snapshots.usage, request.container)
+    return FilesystemUsage(
+        timestamp=time.time_ns(),
+        fs_id=FilesystemIdentifier(mountpoint=str(node.root)),
+        used_bytes=used,
+        inodes_used=inodes,
+    )

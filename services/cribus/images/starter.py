@@ -1,0 +1,94 @@
+"""The first image: Debian's busybox-static under every applet's name, so that a node's first run
+needs no registry."""
+
+import gzip
+import io
+import json
+import os
+import subprocess
+import tarfile
+from typing import Any
+
+from cribus.errors import FailedPrecondition
+from cribus.images.archive import add_file
+from cribus.images.content import digest_of
+
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+_FOLDERS = ("bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "usr", "usr/bin", "var", "var/run", "home")
+_FILES = {
+    "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33::/var:/bin/false\n"
+    b"nobody:x:65534:65534::/:/bin/false\n",
+    "etc/group": b"root:x:0:\ntty:x:5:\nwww-data:x:33:\nnogroup:x:65534:\n",
+}
+
+
+def build(path: str, busybox: str = "/bin/busybox", reference: str = "localhost/busybox:latest") -> None:
+    """Write an OCI layout tar with a busybox image. Raises FailedPrecondition without busybox-static."""
+    try:
+        with open(busybox, "rb") as file:
+            program = file.read()
+        applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise FailedPrecondition(f"{busybox} does not run; `apt-get install busybox-static` brings it") from error
+    plain = layer(program, applets)
+    write_layout(path, [plain], {"Cmd": ["sh"], "Env": ["PATH=/usr/bin:/bin"]}, reference)
+
+
+def layer(program: bytes, applets: list[str]) -> bytes:
+    """The plain tar: busybox once, its applets as hard links to it."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name in _FOLDERS:
+            info = tarfile.TarInfo(name)
+            info.type, info.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
+            tar.addfile(info)
+        info = tarfile.TarInfo("bin/busybox")
+        info.size, info.mode = len(program), 0o755
+        tar.addfile(info, io.BytesIO(program))
+        for applet in applets:
+            info = tarfile.TarInfo(f"bin/{applet}")
+            info.type, info.linkname = tarfile.LNKTYPE, "bin/busybox"
+            if applet != "busybox":
+                tar.addfile(info)
+        for name, data in _FILES.items():
+            add_file(tar, name, data)
+    return buffer.getvalue()
+
+
+def write_layout(path: str, layers: list[bytes], config: dict[str, Any], reference: str) -> None:
+    """An image of these plain layers as an OCI layout in a tar file."""
+    blobs = {}
+    described = []
+    for plain in layers:
+        packed = gzip.compress(plain, 6, mtime=0)
+        blobs[digest_of(packed)] = packed
+        kind = "application/vnd.oci.image.layer.v1.tar+gzip"
+        described.append({"mediaType": kind, "digest": digest_of(packed), "size": len(packed)})
+    machine = _MACHINES.get(os.uname().machine, "amd64")
+    document = {
+        "architecture": machine,
+        "os": "linux",
+        "config": config,
+        "rootfs": {"type": "layers", "diff_ids": [digest_of(plain) for plain in layers]},
+    }
+    body = json.dumps(document).encode()
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": kind,
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": digest_of(body),
+            "size": len(body),
+        },
+        "layers": described,
+    }
+    text = json.dumps(manifest).encode()
+    blobs |= {digest_of(body): body, digest_of(text): text}
+    annotations = {"io.containerd.image.name": reference}
+    top = {"mediaType": kind, "digest": digest_of(text), "size": len(text), "annotations": annotations}
+    with tarfile.open(path, "w") as tar:
+        for digest, data in blobs.items():
+            add_file(tar, f"blobs/{digest.replace(':', '/')}", data)
+        add_file(tar, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+        add_file(tar, "index.json", json.dumps({"schemaVersion": 2, "manifests": [top]}).encode())

@@ -1,0 +1,116 @@
+"""What images there are: one JSON file an image and one a reference, written by rename.
+
+The files are the truth; memory is a copy of them, read at start. An image's id is its config's digest.
+"""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+from cribus.errors import InvalidArgument, NotFound
+from cribus.images.content import digest_of, hexadecimal
+from cribus.images.reference import Reference, parse
+from cribus.linux import files
+
+
+class Layer(msgspec.Struct, frozen=True):
+    digest: str  # of the blob
+    diff_id: str  # of the plain tar
+    size: int
+    media_type: str
+
+
+class Image(msgspec.Struct, frozen=True):
+    id: str
+    manifest: str  # digest of its manifest
+    size: int  # bytes of manifest, config and layers, as they travel
+    layers: list[Layer]  # bottom first
+
+
+class Store:
+    """Images and the references to them."""
+
+    def __init__(self, root: Path) -> None:
+        self._images = root / "images"
+        self._references = root / "references"
+        for folder in (self._images, self._references):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.images: dict[str, Image] = {}
+        self.references: dict[str, str] = {}  # whole reference → image id
+        self._load()
+
+    def _load(self) -> None:
+        for path in self._images.glob("*.json"):
+            image = msgspec.json.decode(path.read_bytes(), type=Image)
+            self.images[image.id] = image
+        for path in self._references.glob("*.json"):
+            known = json.loads(path.read_bytes())
+            if known["image"] in self.images:
+                self.references[known["reference"]] = known["image"]
+
+    def add(self, image: Image, references: list[str]) -> None:
+        """Write an image, then its references: a kill in between leaves an image without a name."""
+        files.write_atomic(str(self._images / f"{hexadecimal(image.id)}.json"), msgspec.json.encode(image))
+        self.images[image.id] = image
+        for reference in references:
+            body = json.dumps({"reference": reference, "image": image.id}).encode()
+            files.write_atomic(str(self._path(reference)), body)
+            self.references[reference] = image.id
+
+    def _path(self, reference: str) -> Path:
+        name = quote(reference, safe="")
+        return self._references / (
+            f"{name[:180]}.json" if len(name) <= 180 else f"{digest_of(reference.encode())[7:]}.json"
+        )
+
+    def names(self, image_id: str) -> list[str]:
+        return sorted(reference for reference, image in self.references.items() if image == image_id)
+
+    def find(self, text: str) -> Image | None:
+        """The image that a reference, an image id, or the beginning of an id means; None if there is none.
+
+        Raises InvalidArgument for what can be none of them, or for a beginning that two ids share.
+        """
+        if not text:
+            raise InvalidArgument("no image is named; give a reference or an image id")
+        direct = self.references.get(text) or text
+        if direct in self.images:
+            return self.images[direct]
+        beginning = text.removeprefix("sha256:")
+        if beginning and all(digit in "0123456789abcdef" for digit in beginning):
+            matches = [image for id, image in self.images.items() if id.startswith(f"sha256:{beginning}")]
+            if len(matches) > 1 and len(beginning) > 3:
+                raise InvalidArgument(f"{text!r} begins the ids of {len(matches)} images; give more of it")
+            if len(matches) == 1:
+                return matches[0]
+        if text.startswith("sha256:"):
+            return None
+        return self._by_reference(parse(text))
+
+    def _by_reference(self, wanted: Reference) -> Image | None:
+        key = f"{wanted.name}@{wanted.digest}" if wanted.digest else wanted.tagged
+        return self.images.get(self.references.get(key, ""))
+
+    def need(self, text: str) -> Image:
+        """`find`, but raises NotFound."""
+        found = self.find(text)
+        if found is None:
+            raise NotFound(f"image {text!r} is not on this node; pull it first")
+        return found
+
+    def untag(self, reference: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path(reference))
+        self.references.pop(reference, None)
+
+    def remove(self, image_id: str) -> None:
+        """An image and every reference to it. Idempotent."""
+        for reference in self.names(image_id):
+            self.untag(reference)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._images / f"{hexadecimal(image_id)}.json")
+        self.images.pop(image_id, None)
