@@ -1,0 +1,53 @@
+import errno
+import os
+import resource
+import signal
+from typing import Any
+
+import pytest
+from cribus.executor.child import process
+from cribus.executor.child.failure import Failed
+
+
+def test_limits_degrade_with_a_warning() -> None:
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        resource.setrlimit(resource.RLIMIT_CORE, (10, 20))
+        os.setresuid(1000, 1000, 1000)
+        what: dict[str, Any] = {"rlimits": [[resource.RLIMIT_CORE, 30, 40]], "oom": None}
+        process.limits(what, write)
+        os._exit(0 if resource.getrlimit(resource.RLIMIT_CORE) == (20, 20) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert b"cannot be raised" in os.read(read, 999)
+    os.close(read)
+    os.close(write)
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "code", "text"),
+    [
+        ("nope", errno.ENOENT, "NOT_FOUND", "not found in \\$PATH"),
+        ("/nope", errno.ENOENT, "NOT_FOUND", "no such file or directory in the container"),
+        ("/bin/sh", errno.ENOENT, "NOT_FOUND", "its interpreter or loader"),
+        ("/etc/passwd", errno.EACCES, "INVALID_ARGUMENT", "permission denied"),
+        ("/etc/passwd", errno.ENOEXEC, "INVALID_ARGUMENT", "exec format error"),
+    ],
+)
+def test_why_it_cannot_be_executed(name: str, number: int, code: str, text: str) -> None:
+    failed = process._explained(name, [name], OSError(number, os.strerror(number)))
+    assert failed.code == code
+    with pytest.raises(Failed, match=text):
+        raise failed
+    assert process.exit_code(failed) == (127 if code == "NOT_FOUND" else 126)
+
+
+def test_signals_are_as_at_birth() -> None:
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+        process.default_signals()
+        fine = signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGPIPE) == signal.SIG_DFL
+        os._exit(0 if fine and not signal.pthread_sigmask(signal.SIG_BLOCK, []) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

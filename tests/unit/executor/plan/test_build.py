@@ -1,0 +1,66 @@
+from typing import Any
+
+import pytest
+from cribus.errors import InvalidArgument, Unimplemented
+from cribus.executor.plan import build
+from cribus.executor.plan.host import Host
+from cribus.linux import mount, namespaces
+
+PLACE = build.Place("/run/c", "/pod/c", ["/sys/fs/cgroup/memory/pod/c/tasks"])
+
+
+def spec(*kinds: tuple[str, str], **linux: Any) -> dict[str, Any]:
+    return {
+        "process": {"args": ["sh"]},
+        "mounts": [
+            {"destination": "/", "type": "overlay", "options": ["lowerdir=/l"]},
+            {"destination": "/dev", "type": "tmpfs"},
+        ],
+        "linux": {"namespaces": [{"type": k, "path": p} for k, p in kinds], **linux},
+    }
+
+
+def test_order_of_steps() -> None:
+    made = build.build(
+        spec(("mount", ""), ("pid", ""), ("cgroup", ""), ("network", "/n"), ("ipc", ""), maskedPaths=["/m"]),
+        PLACE,
+        Host(),
+    )
+    assert made.flags == namespaces.CLONE_NEWNS | namespaces.CLONE_NEWPID | namespaces.CLONE_NEWIPC
+    assert [step[0] for step in made.init["join"]] == ["cgroups", "join", "unshare"]
+    assert [step[0] for step in made.init["root"]] == ["propagation", "overlay", "filesystem", "devices", "pivot"]
+    assert made.init["finish"] == [["mask", ["/m"], []]]
+
+
+def test_a_pid_namespace_to_be_born_in() -> None:
+    assert build.build(spec(("mount", ""), ("pid", "/p")), PLACE, Host()).pidns == "/p"
+
+
+def test_a_plain_directory_as_root() -> None:
+    given = {**spec(("mount", "")), "mounts": [], "root": {"path": "rootfs", "readonly": True}}
+    made = build.build(given, PLACE, Host())
+    assert made.init["root"][1] == ["bind_root", "/run/c/rootfs"]
+    assert made.init["root"][-1] == ["pivot", 0, True]
+
+
+def test_user_namespace_owns_what_is_new() -> None:
+    mapping = [{"containerID": 0, "hostID": 1000, "size": 10}]
+    given = spec(("mount", ""), ("user", "/u"), uidMappings=mapping, gidMappings=mapping, rootfsPropagation="rshared")
+    made = build.build(given, PLACE, Host())
+    (tmpfs,) = [step for step in made.init["root"] if step[0] == "filesystem"]
+    assert tmpfs[3][2] == "gid=1000,uid=1000"
+    assert made.init["root"][-1][1] == mount.MS_SHARED | mount.MS_REC
+
+
+@pytest.mark.parametrize(
+    ("kinds", "kind"),
+    [
+        ((("pid", ""),), Unimplemented),
+        ((("mount", ""), ("user", "")), Unimplemented),
+        ((("mount", ""), ("time", "")), Unimplemented),
+        ((("mont", ""),), InvalidArgument),
+    ],
+)
+def test_what_cannot_be(kinds: tuple[tuple[str, str], ...], kind: type[Exception]) -> None:
+    with pytest.raises(kind):
+        build.build(spec(*kinds), PLACE, Host())

@@ -1,0 +1,43 @@
+"""What is decided without a process; the rest is in tests/node/test_executor.py."""
+
+import asyncio
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cribus.api.executor import Create, Kill, Named, Resources
+from cribus.errors import CribusError, FailedPrecondition, InvalidArgument, NotFound
+from cribus.executor import containers, state
+from cribus.executor.node import Node
+
+C = Named(container="c")
+
+
+def fails(what: Awaitable[Any], kind: type[CribusError], text: str) -> None:
+    async def main() -> None:
+        with pytest.raises(kind, match=text):
+            await what
+
+    asyncio.run(main())
+
+
+def test_unknown_container(node: Node) -> None:
+    for what in (containers.start(node, C), containers.kill(node, Kill(container="c")), containers.pause(node, C)):
+        fails(what, NotFound, "not known")
+    asyncio.run(containers.delete(node, C))
+    asyncio.run(containers.delete(node, C))
+    fails(containers.create(node, Create(container="c", pod="p")), NotFound, "runtime-spec")
+
+
+def test_a_spec_that_is_none(node: Node) -> None:
+    Path(node.bundle("c"), "config.json").write_text("{")
+    fails(containers.create(node, Create(container="c", pod="p")), InvalidArgument, "no JSON")
+
+
+def test_an_ended_container(node: Node) -> None:
+    state.save(node.bundle("c"), state.Record(container="c", ready=True, pid=0))
+    fails(containers.start(node, C), FailedPrecondition, "has ended")
+    fails(containers.update(node, Resources(container="c")), FailedPrecondition, "does not run")
+    asyncio.run(containers.kill(node, Kill(container="c")))
+    asyncio.run(containers.adopt(node))

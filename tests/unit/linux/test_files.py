@@ -1,0 +1,33 @@
+import os
+from pathlib import Path
+
+import pytest
+from cribus.linux import files
+
+
+def test_replaced_by_rename(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    files.write_atomic(str(path), b"one", 0o600)
+    inode = path.stat().st_ino
+    files.write_atomic(str(path), b"two")
+    assert (files.read(str(path)), path.stat().st_ino != inode) == (b"two", True)
+    directory = os.open(tmp_path, os.O_PATH)
+    files.write_atomic_at(directory, "other", b"x" * 100000)
+    os.close(directory)
+    assert (tmp_path / "other").stat().st_size == 100000
+    assert sorted(os.listdir(tmp_path)) == ["file", "other"]
+
+
+def test_links_stay_in_their_root(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text("inside")
+    os.symlink("/etc/passwd", tmp_path / "link")
+    os.symlink("../../../../etc/passwd", tmp_path / "up")
+    root = os.open(tmp_path, os.O_PATH)
+    for name in ("link", "up", "/etc/passwd"):
+        fd = files.openat2(root, name, os.O_RDONLY)
+        assert os.read(fd, 99) == b"inside"
+        os.close(fd)
+    with pytest.raises(FileNotFoundError, match="none"):
+        files.openat2(root, "none", os.O_RDONLY)
+    os.close(root)

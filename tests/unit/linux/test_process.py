@@ -1,0 +1,59 @@
+import os
+import select
+import signal
+from pathlib import Path
+
+import pytest
+from cribus.linux import namespaces, process
+
+
+def child(code: int) -> tuple[int, int]:
+    pid, pidfd = namespaces.clone3()
+    if pid == 0:
+        os._exit(code)
+    return pid, pidfd
+
+
+def test_exit_is_known_from_a_pidfd_after_reaping() -> None:
+    pid, pidfd = child(7)
+    select.select([pidfd], [], [], 5)
+    assert process.pidfd_exit(pidfd) is None
+    os.waitpid(pid, 0)
+    status = process.pidfd_exit(pidfd)
+    assert status is not None
+    assert os.waitstatus_to_exitcode(status) == 7
+    with pytest.raises(ProcessLookupError):
+        process.pidfd_send_signal(pidfd, signal.SIGTERM)
+    os.close(pidfd)
+
+
+def test_start_time_is_part_of_the_name() -> None:
+    started = process.start_time(os.getpid())
+    assert started > 0
+    assert process.is_running(os.getpid(), started)
+    assert not process.is_running(os.getpid(), started + 1)
+    pid, pidfd = child(0)
+    select.select([pidfd], [], [], 5)
+    assert not process.is_running(pid, process.start_time(pid))
+    os.waitpid(pid, 0)
+    assert (process.start_time(pid), process.start_time(0)) == (0, 0)
+    os.close(pidfd)
+    with pytest.raises(ProcessLookupError):
+        process.pidfd_open(pid)
+
+
+def test_name_and_title() -> None:
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        process.set_name("a-name-that-is-too-long")
+        process.set_title("title")
+        process.set_subreaper()
+        process.pdeathsig(signal.SIGKILL)
+        own = Path(f"/proc/{os.getpid()}")
+        os.write(write, (own / "comm").read_bytes() + (own / "cmdline").read_bytes().rstrip(b"\0"))
+        os._exit(0)
+    assert os.read(read, 99) == b"a-name-that-is-\ntitle"
+    os.waitpid(pid, 0)
+    os.close(read)
+    os.close(write)

@@ -1,0 +1,125 @@
+"""The keeper without a container: init is a function of this file's own module."""
+
+import os
+import select
+import socket
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from cribus import keeper
+from cribus.linux import fds as descriptors
+from cribus.linux import process
+
+
+def init(request: dict[str, object], fds: list[int]) -> int:
+    if request.get("console"):
+        link = socket.socket(fileno=fds[-1])
+        descriptors.send(link, b"console", [fds[0]])
+    os.read(fds[0], 1)
+    return 5
+
+
+class Kept:
+    """A keeper in a child of the test."""
+
+    def __init__(self, directory: Path, link: bool = False) -> None:
+        sys.modules["keeper_test_init"] = types.ModuleType("keeper_test_init")
+        sys.modules["keeper_test_init"].main = init  # type: ignore[attr-defined]
+        self.directory = os.open(directory, os.O_PATH)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.gate_read, self.gate = os.pipe()
+        self.out, inner = os.pipe()
+        request = {
+            "run": 0,
+            "answer": 1,
+            "hold": {"stdout": 2},
+            "spare": [],
+            "title": "keeper: test",
+            "init": {
+                "main": "keeper_test_init:main",
+                "request": {"console": link},
+                "fds": [3],
+                "flags": 0,
+                "pidns": -1,
+                "link": link,
+            },
+        }
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self.gate)
+            os._exit(keeper.main(request, [self.directory, theirs.detach(), self.out, self.gate_read]))
+        theirs.close()
+        os.close(inner)
+        with ours:
+            data, (self.pidfd,) = descriptors.recv(ours)
+        self.init = int(data)
+        self.client = self.connect()
+
+    def connect(self) -> socket.socket:
+        return descriptors.connect_at(self.directory, "keeper.sock", timeout=5)
+
+    def ask(self, request: bytes, fds: tuple[int, ...] = ()) -> tuple[bytes, list[int]]:
+        descriptors.send(self.client, request, fds)
+        return descriptors.recv(self.client)
+
+    def go(self) -> None:
+        os.write(self.gate, b"x")
+
+    def close(self) -> None:
+        self.client.close()
+        for fd in (self.directory, self.gate, self.gate_read, self.out, self.pidfd):
+            os.close(fd)
+
+
+def test_gives_takes_and_ends(tmp_path: Path) -> None:
+    kept = Kept(tmp_path)
+    names, fds = kept.ask(b"get")
+    assert names == b"stdout\npidfd\n"
+    assert kept.ask(b"put page", (fds[0],)) == (b"ok", [])
+    for fd in fds:
+        os.close(fd)
+    assert kept.ask(b"nonsense")[0].startswith(b"error")
+    kept.client.close()
+    kept.client = kept.connect()
+    names, fds = kept.ask(b"get")
+    assert names == b"stdout\npidfd\npage\n"
+    for fd in fds:
+        os.close(fd)
+    assert kept.ask(b"end") == (b"ok", [])
+    assert os.waitpid(kept.pid, os.WNOHANG) == (0, 0)
+    kept.go()
+    assert os.waitstatus_to_exitcode(os.waitpid(kept.pid, 0)[1]) == 0
+    assert (tmp_path / "exit.json").read_text().startswith('{"code":5,"signal":0,"at":')
+    kept.close()
+
+
+@pytest.mark.parametrize("number", [15, 1, 2, 13])
+def test_survives_signals(tmp_path: Path, number: int) -> None:
+    kept = Kept(tmp_path)
+    os.kill(kept.pid, number)
+    assert kept.ask(b"get")[1]
+    process.pidfd_send_signal(kept.pidfd, 9)
+    select.select([kept.pidfd], [], [], 5)
+    kept.ask(b"end")
+    os.waitpid(kept.pid, 0)
+    assert '"code":137,"signal":9' in (tmp_path / "exit.json").read_text()
+    kept.close()
+
+
+def test_console_comes_from_init(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, link=True)
+    names: list[bytes] = []
+    for _ in range(200):
+        data, fds = kept.ask(b"get")
+        names = data.split()
+        for fd in fds:
+            os.close(fd)
+        if b"console" in names:
+            break
+    assert b"console" in names
+    kept.go()
+    kept.ask(b"end")
+    os.waitpid(kept.pid, 0)
+    kept.close()
