@@ -27,7 +27,7 @@ class Doors(Protocol):
 
     def exec(self, request: shim.OpenExec) -> str: ...
     def attach(self, request: shim.OpenAttach, tty: bool) -> str: ...
-    def port_forward(self, pod: str, ports: list[int]) -> str: ...
+    def port_forward(self, namespace: str, ports: list[int]) -> str: ...
 
 
 _FORWARDED: dict[str, Verb[Any, Any]] = {
@@ -166,7 +166,7 @@ class Runtime:
         if any(not 0 < port < 65536 for port in request.port):
             raise InvalidArgument(f"ports {request.port}: a port is a number from 1 to 65535")
         found = await self._call(manager.LOCATE, manager.Locate(id=request.pod_sandbox_id), timeout=seconds)
-        return s.PortForwardResponse(url=self._doors.port_forward(found.pod, request.port))
+        return s.PortForwardResponse(url=self._doors.port_forward(found.netns, request.port))
 
     def get_container_events(
         self, request: r.GetEventsRequest, seconds: float

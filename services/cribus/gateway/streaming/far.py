@@ -43,7 +43,12 @@ class Far:
         self._outputs = {channel: Buffer() for channel in outputs}
         self._taken = dict.fromkeys(outputs, 0)
         self._room = asyncio.Event()
+        self._begun = asyncio.Event()
         self.exit: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+
+    def begin(self) -> None:
+        """A shim has said that it serves the stream: from now on it must be there."""
+        self._begun.set()
 
     def on_frame(self, frame: bytes) -> None:
         what = self._stream.feed(frame)
@@ -94,6 +99,7 @@ class Far:
             watch.cancel()
 
     async def _watch(self, line: Line) -> None:
+        await self._begun.wait()
         misses = 0
         while misses < _MISSES and not self.exit.done():
             with contextlib.suppress(TimeoutError):

@@ -20,6 +20,7 @@ async def join(client: c.Client, far: Far, start: Callable[[], Awaitable[Any]]) 
     """`start` lets the process begin. Returns when the client has been told the end, or has left."""
     try:
         await start()
+        far.begin()
         code, message = await _until_exit(client, far)
         word = status.ended(client.version, code, message)
     except CribusError as error:

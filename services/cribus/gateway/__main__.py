@@ -1,0 +1,30 @@
+"""The gateway's process: CRI on a unix socket, streams on a TCP address, nothing of its own to lose."""
+
+import asyncio
+
+from cribus import config, log
+from cribus.bus import service
+from cribus.gateway import frames, image_service, server
+from cribus.gateway.late import Late
+from cribus.gateway.runtime_service import Runtime
+from cribus.gateway.streaming.server import Streaming
+
+
+async def main() -> None:
+    """Answer at once, and forward as soon as there is a bus."""
+    settings = config.load()
+    log.setup("gateway", node=settings.node, level=settings.log_level)
+    late = Late()
+    streaming = Streaming(late.call, late.lines)
+    runtime = Runtime(late.call, late.follow, streaming, service.VERSION)
+    async with (
+        streaming.serving(settings.gateway.streaming),
+        server.serving(settings.gateway.socket, runtime.methods(), image_service.methods(late.call)),
+        service.connect(settings, "gateway") as bus,
+    ):
+        late.arrived(bus.call, bus.follow, frames.lines(bus.connection))
+        await service.until_told_to_stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,56 @@
+"""The bus once it is there: CRI's Version must answer, and all else say why not, before it is."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from cribus.api.events import Event
+from cribus.api.verb import A, Call, Q, Verb
+from cribus.errors import Unavailable
+from cribus.gateway.streaming.far import Line, Open
+
+_PATIENCE = 5.0  # seconds for which a call waits for the bus to appear
+
+
+class Seen(Protocol):
+    @property
+    def event(self) -> Event: ...
+
+
+class Late:
+    """`call`, `follow` and `lines` work as soon as `arrived` was told how."""
+
+    def __init__(self) -> None:
+        self._here = asyncio.Event()
+        self._call: Call
+        self._lines: Open
+        self._follow: Callable[[], AsyncIterator[Seen]]
+
+    def arrived(self, call: Call, follow: Callable[[], AsyncIterator[Seen]], lines: Open) -> None:
+        self._call, self._follow, self._lines = call, follow, lines
+        self._here.set()
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._here.wait()
+        except TimeoutError as error:
+            raise Unavailable("the bus is away; `cribus status` shows whether nats runs") from error
+
+    async def call(self, verb: Verb[Q, A], request: Q, /, *, id: str = "", timeout: float = 30.0) -> A:
+        """api/verb.py, `Call`."""
+        await self._wait(min(timeout, _PATIENCE))
+        return await self._call(verb, request, id=id, timeout=timeout)
+
+    async def follow(self) -> AsyncGenerator[Event, None]:
+        """Events as they come."""
+        await self._wait(_PATIENCE)
+        async for seen in self._follow():
+            yield seen.event
+
+    def lines(
+        self, stream: str, on_frame: Callable[[bytes], None], on_reconnect: Callable[[], None]
+    ) -> AbstractAsyncContextManager[Line]:
+        """streaming/far.py, `Open`; a stream is opened by an address that a call answered before."""
+        return self._lines(stream, on_frame, on_reconnect)
