@@ -1,0 +1,97 @@
+"""Exits: in the record once, whoever tells first."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from cribus.api import events, executor
+from cribus.api.events import Event
+from cribus.errors import Unavailable
+from cribus.manager import exits
+from cribus.manager.records import Container, State
+
+from tests.unit.manager.conftest import Run, World, failing
+
+
+def event(id: str, **more: Any) -> Event:
+    return Event(**{"kind": events.EXITED, "id": id, "at": 10**18, **more})
+
+
+@pytest.mark.parametrize(
+    ("told", "code", "reason"),
+    [
+        ({"exit_code": 0}, 0, "Completed"),
+        ({"exit_code": 2}, 2, "Error"),
+        ({"exit_code": 137, "oom": True}, 137, "OOMKilled"),
+        ({"exit_code": 9, "exit_known": False}, 255, "Unknown"),
+    ],
+)
+def test_what_the_record_says(world: World, run: Run, told: dict[str, Any], code: int, reason: str) -> None:
+    async def story() -> None:
+        id = await world.running(await world.pod())
+        await exits.took(world.node, event(id, **told))
+        record = world.node.records.containers[id]
+        assert (record.state, record.exit_code, record.reason, record.pid) == (State.EXITED, code, reason, 0)
+
+    run(story())
+
+
+def test_once_and_only_for_those_known(world: World, run: Run) -> None:
+    async def story() -> None:
+        pod = await world.pod()
+        id, idle = await world.running(pod), await world.created(pod, "idle")
+        for told in (event(id, exit_code=1), event(id, exit_code=2), event("f" * 64), event(idle)):
+            await exits.took(world.node, told)
+        assert world.node.records.containers[id].exit_code == 1
+        assert world.node.records.containers[idle].state is State.CREATED
+        assert world.kinds().count(events.CONTAINER_STOPPED) == 1
+
+    run(story())
+
+
+def test_a_finish_is_never_before_the_start() -> None:
+    record = Container(id="c", pod="p", started_at=50)
+    assert exits.fields(event("c", at=10), record)["finished_at"] == 50
+
+
+def test_wait_ends_with_the_exit(world: World, run: Run) -> None:
+    async def story() -> None:
+        id = await world.running(await world.pod())
+        waiting = asyncio.ensure_future(exits.wait(world.node, id, 10))
+        await asyncio.sleep(0)
+        world.exit(id, 3)
+        assert await waiting
+        assert await exits.wait(world.node, "f" * 64, 10)
+
+    run(story())
+
+
+def test_wait_asks_the_second_witness_and_bears_its_absence(world: World, run: Run) -> None:
+    async def story() -> None:
+        id = await world.running(await world.pod())
+        assert not await exits.wait(world.node, id, 0.01)
+        world.fail["executor.state"] = [Unavailable("away")]
+        assert not await exits.wait(world.node, id, 0.01)
+        world.silent = True
+        world.exit(id, 4)
+        assert await exits.wait(world.node, id, 0.01)
+        assert world.node.records.containers[id].exit_code == 4
+
+    run(story())
+
+
+def test_an_exit_that_cannot_be_written_is_told_again(world: World, run: Run) -> None:
+    async def story() -> None:
+        id = await world.running(await world.pod())
+        world.store.away = True
+        assert isinstance(await failing(exits.took(world.node, event(id))), Unavailable)
+        world.store.away = False
+        await exits.took(world.node, event(id))
+        assert world.node.records.containers[id].state is State.EXITED
+
+    run(story())
+
+
+def test_of_state() -> None:
+    state = executor.State(container="c", pod="p", exited_at=5, exit_code=3, exit_known=True, oom=True)
+    assert exits.of_state(state) == Event(kind=events.EXITED, id="c", pod="p", at=5, exit_code=3, oom=True)

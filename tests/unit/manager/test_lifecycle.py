@@ -1,0 +1,99 @@
+"""The tables, and that one change is one revision and one event."""
+
+import asyncio
+
+import pytest
+from cribus.api import events
+from cribus.errors import FailedPrecondition, NotFound, Unavailable
+from cribus.manager import lifecycle
+from cribus.manager.records import Container, Sandbox, State
+
+from tests.unit.manager.conftest import Run, World, failing
+
+POD = Sandbox(id="p", name="n")
+BOX = Container(id="c", pod="p", name="m")
+
+
+@pytest.mark.parametrize("table", [lifecycle.SANDBOX, lifecycle.CONTAINER])
+def test_every_state_can_be_removed_and_none_comes_back(table: dict[State, tuple[State, ...]]) -> None:
+    assert all(State.REMOVING in arrows for arrows in table.values())
+    assert table[State.REMOVING] == (State.REMOVING,)
+    assert all(to in table for arrows in table.values() for to in arrows)
+
+
+def test_one_change_is_one_revision_and_one_event(world: World, run: Run) -> None:
+    async def story() -> None:
+        await lifecycle.begin(world.node, POD)
+        ready = await lifecycle.move(world.node, POD, State.READY, ips=["10.0.0.1"])
+        assert world.store.revisions == 2
+        assert [(event.kind, event.id, event.at) for event in world.told] == [
+            (events.SANDBOX_READY, "p", ready.changed_at)
+        ]
+        assert world.node.records.sandboxes["p"].ips == ["10.0.0.1"]
+
+    run(story())
+
+
+def test_no_arrow_no_change(world: World, run: Run) -> None:
+    async def story() -> None:
+        await lifecycle.begin(world.node, BOX)
+        error = await failing(lifecycle.move(world.node, BOX, State.RUNNING))
+        assert isinstance(error, FailedPrecondition)
+        assert error.message == "container c is creating: it cannot become running"
+        assert isinstance(await failing(lifecycle.move(world.node, POD, State.READY)), NotFound)
+        assert not world.told
+
+    run(story())
+
+
+def test_it_starts_from_the_latest_state_not_from_what_the_caller_holds(world: World, run: Run) -> None:
+    async def story() -> None:
+        await lifecycle.begin(world.node, BOX)
+        await lifecycle.move(world.node, BOX, State.CREATED, pid=1)
+        after = await lifecycle.move(world.node, BOX, State.STARTING)
+        assert after.pid == 1
+
+    run(story())
+
+
+def test_two_changes_at_once_are_in_line(world: World, run: Run) -> None:
+    async def story() -> None:
+        await lifecycle.begin(world.node, BOX)
+        await lifecycle.move(world.node, BOX, State.CREATED)
+        await lifecycle.move(world.node, BOX, State.STARTING)
+        await asyncio.gather(
+            lifecycle.move(world.node, BOX, State.RUNNING, pid=5), lifecycle.move(world.node, BOX, State.EXITED)
+        )
+        record = world.node.records.containers["c"]
+        assert (record.state, record.pid) == (State.EXITED, 5)
+
+    run(story())
+
+
+def test_a_change_that_was_not_written_did_not_happen(world: World, run: Run) -> None:
+    async def story() -> None:
+        await lifecycle.begin(world.node, POD)
+        world.store.away = True
+        assert isinstance(await failing(lifecycle.move(world.node, POD, State.READY)), Unavailable)
+        assert world.node.records.sandboxes["p"].state is State.CREATING
+        assert not world.told
+
+    run(story())
+
+
+def test_gone_once(world: World, run: Run) -> None:
+    async def story() -> None:
+        await lifecycle.begin(world.node, BOX)
+        for _ in range(2):
+            await lifecycle.gone(world.node, BOX)
+        assert world.kinds() == [events.CONTAINER_REMOVED]
+        assert not world.store.data
+
+    run(story())
+
+
+def test_news_carry_the_exit() -> None:
+    over = Container(id="c", pod="p", state=State.EXITED, exit_code=137, reason="OOMKilled", changed_at=5)
+    event = lifecycle.news(over)
+    assert (event.kind, event.pod, event.exit_code, event.oom, event.at) == ("container_stopped", "p", 137, True, 5)
+    assert event.exit_known

@@ -1,0 +1,33 @@
+"""Who waits, and what came too early."""
+
+import asyncio
+
+from cribus.api.events import Event
+from cribus.manager.waiters import Waiters
+
+from tests.unit.manager.conftest import Run
+
+
+def test_all_who_wait_are_told(run: Run) -> None:
+    async def story() -> None:
+        waiters = Waiters()
+        with waiters.waiting("a") as one, waiters.waiting("a") as two, waiters.waiting("b") as other:
+            waiters.tell("a")
+            await asyncio.gather(one.wait(), two.wait())
+            assert not other.is_set()
+        waiters.tell("a")
+        assert not waiters._waiting
+
+    run(story())
+
+
+def test_an_early_exit_is_kept_while_it_is_held() -> None:
+    waiters = Waiters()
+    event = Event(kind="exited", id="a", at=1)
+    with waiters.holding("a"):
+        assert waiters.held("a")
+        assert not waiters.held("b")
+        waiters.keep(event)
+        assert waiters.kept("a") is event
+        assert not waiters.held("a")
+    assert waiters.kept("a") is None
