@@ -67,9 +67,7 @@ def _source(mount: Mount) -> str:
 
 def _check_propagation(mount: Mount, source: str) -> None:
     """Mounts travel only from or to a mount that is shared (proc_pid_mountinfo(5), optional fields)."""
-    with open("/proc/self/mountinfo") as file:
-        lines = [line.split(" - ")[0].split() for line in file]
-    below = [words for words in lines if source == words[4] or source.startswith(words[4].rstrip("/") + "/")]
+    below = [words for words in _mounts() if source == words[4] or source.startswith(words[4].rstrip("/") + "/")]
     flags = max(below, key=lambda words: len(words[4]))[6:] if below else []
     shared = any(flag.startswith("shared:") for flag in flags)
     slave = any(flag.startswith("master:") for flag in flags)
@@ -78,6 +76,12 @@ def _check_propagation(mount: Mount, source: str) -> None:
             f"mount {mount.container_path}: {source} is on a private mount of the host, so mounts cannot propagate; "
             f"`mount --make-rshared` it"
         )
+
+
+def _mounts() -> list[list[str]]:
+    """The words of each mount, up to its optional fields."""
+    with open("/proc/self/mountinfo") as file:
+        return [line.split(" - ")[0].split() for line in file]
 
 
 def _devices(asked: list[Device]) -> tuple[list[runtime_spec.Device], list[str]]:
