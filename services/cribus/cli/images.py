@@ -1,4 +1,4 @@
-"""List images."""
+"""List images, a line a name."""
 
 import argparse
 from typing import Any

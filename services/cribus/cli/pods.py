@@ -1,4 +1,4 @@
-"""List pods."""
+"""List pods, newest first."""
 
 import argparse
 from typing import Any

@@ -18,7 +18,6 @@ import resource
 import select
 import signal
 import sys
-import time
 from typing import Any
 
 LOCK = "guard.lock"
@@ -151,15 +150,18 @@ class _Guard:
 
     def run(self) -> int:
         """Until supervisord ends by itself; the exit code."""
+        code = 0
         while not self._told:
-            started = time.monotonic()
-            killed = self._once()
-            if not killed and not os.path.exists(f"{self._folder}/supervisord.pid"):
-                return 0 if time.monotonic() - started > 1 or self._told else 1
-        return 0
+            code = self._once()
+            if code >= 0 and not os.path.exists(f"{self._folder}/supervisord.pid"):
+                break
+        return max(code, 0)
 
-    def _once(self) -> bool:
-        """Start or adopt supervisord and wait for its end; True when it is known to have been killed."""
+    def _once(self) -> int:
+        """Start or adopt supervisord and wait for its end: its exit code, negative when a signal killed it.
+
+        0 when that is not known, because it was another guard's child.
+        """
         self._pid = running(self._folder)
         if not self._pid:
             for stale in ("supervisord.pid", "control.sock"):  # supervisord waits 0.3 s before it removes a socket
@@ -171,10 +173,10 @@ class _Guard:
         try:
             _, status = os.waitpid(self._pid, 0)
         except ChildProcessError:
-            return False
+            return 0
         finally:
             self._pid = 0
-        return os.WIFSIGNALED(status)
+        return os.waitstatus_to_exitcode(status)
 
 
 def main(argv: list[str]) -> int:
