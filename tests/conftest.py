@@ -16,5 +16,6 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Node]:
 @pytest.fixture
 def clean(node: harness.Node) -> Iterator[harness.Node]:
     """The node, which must be empty again when the test is over."""
+    node.try_crictl("rmp", "-f", "-a")  # what a failed test before this one has left
     yield node
     node.assert_clean()

@@ -36,7 +36,7 @@ def test_a_pod_from_run_to_remove(clean: Node) -> None:
     assert int(stats["memory"]["workingSetBytes"]["value"]) > 0
     assert clean.json("statsp", "-o", "json", pod)["stats"]
     assert "to-err" in clean.crictl("logs", container) + clean.try_crictl("logs", container).stderr
-    clean.crictl("stop", container)
+    clean.crictl("stop", "-t", "5", container)
     status = clean.status(container)
     assert (status["state"], status["exitCode"]) == ("CONTAINER_EXITED", 7)
     assert container[:13] in clean.crictl("ps", "-a")
