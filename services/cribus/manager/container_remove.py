@@ -1,6 +1,6 @@
 """RemoveContainer: from every state, any number of times. And the one teardown of containers."""
 
-import os
+import contextlib
 import shutil
 
 from cribus.api import images
@@ -49,5 +49,5 @@ async def teardown(node: Node, record: Container) -> None:
 
 def _delete(node: Node, id: str) -> None:
     for folder in (node.container_dir(id), node.volumes_dir(id)):
-        if os.path.isdir(folder):
+        with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(folder)

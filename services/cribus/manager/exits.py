@@ -9,12 +9,13 @@ import time
 
 from cribus.api import events, executor
 from cribus.api.events import Event
-from cribus.errors import CribusError
+from cribus.errors import CribusError, NotFound
 from cribus.manager import lifecycle
 from cribus.manager.node import Node
 from cribus.manager.records import Container, State
 
 UNKNOWN_CODE = 255  # as CRI's own runtimes report an exit that nobody saw
+_SOON = 1.0  # seconds after which an exit whose news was lost is asked for
 ALIVE = (State.RUNNING, State.STOPPING)
 _logger = logging.getLogger(__name__)
 
@@ -47,8 +48,14 @@ def fields(event: Event, record: Container) -> dict[str, object]:
 
 
 async def ask(node: Node, id: str) -> bool:
-    """Ask the executor, and record an exit that it knows of. Whether the container is over."""
-    state = await node.call(executor.STATE, executor.Named(container=id))
+    """Ask the executor, and record an exit that it knows of. Whether the container is over.
+
+    One that the executor does not know has no process: it is over, and nobody saw how.
+    """
+    try:
+        state = await node.call(executor.STATE, executor.Named(container=id))
+    except NotFound:
+        state = executor.State(container=id)
     if state.status != "stopped":
         return False
     await took(node, of_state(state))
@@ -71,10 +78,18 @@ def of_state(state: executor.State) -> Event:
 async def wait(node: Node, id: str, seconds: float) -> bool:
     """Until the container's exit is recorded, at most so long. Whether it is over.
 
-    At the end the executor is asked too: never trust only one witness.
+    The executor is asked too, soon and at the end: never trust only one witness.
     """
-    if _over(node, id):
-        return True
+    soon = min(seconds, _SOON)
+    for part in (soon, seconds - soon):
+        if _over(node, id) or (part > 0 and await _told(node, id, part)):
+            return True
+        if part > 0 and await _asked(node, id):
+            return True
+    return False
+
+
+async def _told(node: Node, id: str, seconds: float) -> bool:
     with node.exits.waiting(id) as told:
         try:
             async with asyncio.timeout(seconds):
@@ -83,7 +98,7 @@ async def wait(node: Node, id: str, seconds: float) -> bool:
                     await told.wait()
             return True
         except TimeoutError:
-            return await _asked(node, id)
+            return False
 
 
 async def _asked(node: Node, id: str) -> bool:

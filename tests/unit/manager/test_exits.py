@@ -80,6 +80,28 @@ def test_wait_asks_the_second_witness_and_bears_its_absence(world: World, run: R
     run(story())
 
 
+def test_one_that_the_executor_does_not_know_is_over(world: World, run: Run) -> None:
+    async def story() -> None:
+        id = await world.running(await world.pod())
+        del world.states[id]
+        assert await exits.ask(world.node, id)
+        assert world.node.records.containers[id].reason == "Unknown"
+
+    run(story())
+
+
+def test_news_that_was_lost_is_asked_for_soon(world: World, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exits, "_SOON", 0.01)
+
+    async def story() -> None:
+        id = await world.running(await world.pod())
+        world.silent = True
+        world.exit(id, 4)
+        assert await exits.wait(world.node, id, 1000)
+
+    run(story())
+
+
 def test_an_exit_that_cannot_be_written_is_told_again(world: World, run: Run) -> None:
     async def story() -> None:
         id = await world.running(await world.pod())
