@@ -27,11 +27,11 @@ def command(given: argparse.Namespace) -> int:
         found = await status(bus, await container_id(bus, given.container))
         if not found.log_path:
             raise FailedPrecondition(f"container {given.container} was created without a log file")
-        with crilog.Log(found.log_path) as log:
+        with crilog.Log(found.log_path, times=given.timestamps) as log:
             first = log.read()
-            crilog.write(first if given.tail < 0 else [*collections.deque(first, given.tail)], times=given.timestamps)
+            crilog.write(first if given.tail < 0 else [*collections.deque(first, given.tail)], times=log.times)
             if given.follow and found.state != ContainerState.CONTAINER_EXITED:
-                await follow(bus, found.id, log, since, times=given.timestamps)
+                await follow(bus, found.id, log, since)
         return 0
 
     return ask(conversation)
@@ -53,7 +53,7 @@ async def status(bus: Bus, container: str) -> ContainerStatus:
     return answer.status
 
 
-async def follow(bus: Bus, container: str, log: crilog.Log, since: int, *, times: bool = False) -> None:
+async def follow(bus: Bus, container: str, log: crilog.Log, since: int) -> None:
     """Print what is written until the container has stopped; `since` is an event number from before."""
     stopped = asyncio.create_task(has_stopped(bus, container, since))
     try:
@@ -61,11 +61,11 @@ async def follow(bus: Bus, container: str, log: crilog.Log, since: int, *, times
             change = asyncio.create_task(log.changed())
             await asyncio.wait({change, stopped}, return_when=asyncio.FIRST_COMPLETED)
             change.cancel()
-            crilog.write(log.read(), times=times)
+            log.show()
         await stopped
     finally:
         stopped.cancel()
-    crilog.write(log.read(), times=times)  # what was written before the news of the exit
+    log.show()  # what was written before the news of the exit
 
 
 async def has_stopped(bus: Bus, container: str, since: int) -> None:

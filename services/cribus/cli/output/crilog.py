@@ -38,7 +38,8 @@ def _entry(line: bytes) -> Entry:
 class Log:
     """One container's log, from its beginning on, through rotation. A missing file is an empty log."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, times: bool = False) -> None:
+        self.times = times
         self._path = path
         self._file = -1
         self._rest = b""
@@ -63,6 +64,10 @@ class Log:
                 yield from found
             elif not self._reopened():
                 return
+
+    def show(self) -> None:
+        """Print what was added since the last call."""
+        write(self.read(), times=self.times)
 
     def _reopened(self) -> bool:
         """Go on with the next file, if there is one: the log was rotated, or begins."""

@@ -73,9 +73,9 @@ async def shown(bus: Bus, *, quiet: bool) -> AsyncIterator[str]:
     async def on_news(msg: Any) -> None:
         shown.show(codec.unpack_message(Progress, msg.data))
 
-    subscription = await bus.connection.nats.subscribe(subjects.progress(bus.node, id), cb=on_news)
+    subscription: Any = await bus.connection.nats.subscribe(subjects.progress(bus.node, id), cb=on_news)
     try:
         yield id
     finally:
-        await subscription.unsubscribe()
+        await subscription.drain()  # shows what has arrived first
         shown.close()
