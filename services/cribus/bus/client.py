@@ -70,6 +70,10 @@ async def call(connection: Connection, verb: Verb[Q, A], request: Q, target: tup
         raise DeadlineExceeded(
             f"{verb.service}.{verb.name} gave no answer within {timeout:g} s; it may still happen"
         ) from error
+    except asyncio.CancelledError:
+        meta.n = 0  # the caller went away, says the server's side to itself
+        await connection.send(subjects.verb(connection.node, verb, id), codec.pack_request(meta, request))
+        raise
     finally:
         del connection.answers[meta.id]
     return codec.result(verb.answer, answer)

@@ -2,12 +2,17 @@
 
 A request that is known by its id is never run twice: while it runs a repeat waits for the same
 result, afterwards it gets the same answer again. Deadlines are checked before anything is done.
+
+A caller that goes away says so (its request with n = 0); one that was killed cannot, but then the
+bus says that nobody listens for the answer. Either way a verb may want to know that what it made is
+claimed by nobody: its handler in `unheard` gets the answer.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
+import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
@@ -30,10 +35,12 @@ _logger = logging.getLogger(__name__)
 class _Job:
     """One request id: who waits for it, and its answer once there is one."""
 
-    __slots__ = ("answer", "at", "replies")
+    __slots__ = ("answer", "at", "deaf", "left", "replies")
 
     def __init__(self, reply: str) -> None:
         self.replies = {reply}
+        self.left = False  # the caller said that it goes away
+        self.deaf = 0  # reply subjects at which nobody listened
         self.answer: list[bytes] | None = None
         self.at = 0.0
 
@@ -41,11 +48,12 @@ class _Job:
 class Server:
     """Serves a table on a connection."""
 
-    def __init__(self, connection: Connection, table: Table) -> None:
+    def __init__(self, connection: Connection, table: Table, unheard: Table) -> None:
         self._connection = connection
+        self._unheard = unheard
         self._verbs = {verb.name: (verb, handler) for verb, handler in table.items()}
         self._jobs: OrderedDict[str, _Job] = OrderedDict()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
 
     async def on_message(self, msg: Msg) -> None:
         """Take one request; its work goes on in a task."""
@@ -55,7 +63,10 @@ class Server:
             await self._answer(msg.reply, codec.pack_error(error))
             return
         known = self._jobs.get(meta.id)
-        if known is None:
+        if meta.n == 0:
+            if known is not None:
+                known.left = True
+        elif known is None:
             self._forget_old()
             job = self._jobs[meta.id] = _Job(msg.reply)  # before any await: its repeat may be next in line
             task = asyncio.create_task(self._run(job, msg.subject.split(".")[3], meta, body))
@@ -67,9 +78,11 @@ class Server:
             await self._answer(msg.reply, known.answer)
 
     async def _run(self, job: _Job, name: str, meta: codec.Meta, body: Any) -> None:
-        with log.ids(trace=meta.trace, request=meta.id):
+        with log.ids(trace=meta.trace, request=meta.id, deadline=str(meta.deadline)):
+            made = None
             try:
-                answer = codec.pack_reply(await self._handle(name, meta, body))
+                made = await self._handle(name, meta, body)
+                answer = codec.pack_reply(made)
             except BaseException as error:
                 answer = codec.pack_error(_explained(name, error))
                 if isinstance(error, asyncio.CancelledError):
@@ -77,8 +90,9 @@ class Server:
             finally:
                 job.at = time.monotonic()
                 job.answer = answer  # from here on a repeat is answered at once
+                listening = self._listening(job, self._verbs[name][0], made) if made is not None else ""
                 for reply in job.replies:
-                    await self._answer(reply, answer)
+                    await self._answer(reply, answer, listening)
                 if len(answer) > 1 and self._verbs[name][0].repeatable:
                     del self._jobs[meta.id]  # too large to keep: a repeat makes it again
 
@@ -92,11 +106,35 @@ class Server:
             raise DeadlineExceeded(f"{name} arrived after its deadline and was not run")
         return await handler(codec.to_message(verb.request, body))
 
-    async def _answer(self, reply: str, payloads: list[bytes]) -> None:
+    async def _answer(self, reply: str, payloads: list[bytes], listening: str = "") -> None:
         """Send an answer; while the bus is away it waits in its job for the caller's repeat."""
         if reply:
             for payload in payloads:
-                await self._connection.send(reply, payload)
+                await self._connection.send(reply, payload, listening)
+
+    def _listening(self, job: _Job, verb: Verb[Any, Any], made: Any) -> str:
+        """Where the bus says that nobody listens for an answer; empty when its verb does not care."""
+        handler = self._unheard.get(verb)
+        if handler is None:
+            return ""
+
+        def tell() -> None:
+            task = asyncio.ensure_future(handler(made))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        def nobody(msg: Msg) -> None:
+            job.deaf += 1
+            if job.deaf == len(job.replies):
+                tell()
+
+        if job.left:
+            tell()
+            return ""
+        token = uuid.uuid4().hex
+        self._connection.answers[token] = nobody
+        asyncio.get_running_loop().call_later(_KEEP, self._connection.answers.pop, token, None)
+        return self._connection.reply_to(token)
 
     def _forget_old(self) -> None:
         horizon = time.monotonic() - _KEEP
@@ -129,9 +167,9 @@ def _explained(name: str, error: BaseException) -> BaseException:
 
 
 @contextlib.asynccontextmanager
-async def serve(connection: Connection, table: Table) -> AsyncIterator[None]:
+async def serve(connection: Connection, table: Table, unheard: Table) -> AsyncIterator[None]:
     """While inside, this process answers the verbs of `table`, together with its likes."""
-    server = Server(connection, table)
+    server = Server(connection, table, unheard)
     subscription = await connection.nats.subscribe(
         f"cribus.{connection.node}.{connection.service}.*",
         queue=connection.service,

@@ -6,6 +6,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from types import MappingProxyType
 
 from nats import micro
 
@@ -47,9 +48,11 @@ class Bus:
         """Events as they come (bus/events.py)."""
         return self.events.follow(kind, durable=durable, since=since)
 
-    def serve(self, table: server.Table) -> AbstractAsyncContextManager[None]:
-        """While inside, answer these verbs."""
-        return server.serve(self.connection, table)
+    def serve(
+        self, table: server.Table, unheard: server.Table = MappingProxyType({})
+    ) -> AbstractAsyncContextManager[None]:
+        """While inside, answer these verbs; answers that reach nobody go to `unheard`'s handlers."""
+        return server.serve(self.connection, table, unheard)
 
 
 @contextlib.asynccontextmanager

@@ -27,7 +27,7 @@ async def main() -> None:
         reader = asyncio.create_task(follow_exits(bus, node))
         try:
             await reconcile(node)
-            async with bus.serve(verbs.table(node)):
+            async with bus.serve(verbs.table(node), verbs.unheard(node)):
                 await first_of(service.until_told_to_stop(), reader)
         finally:
             reader.cancel()

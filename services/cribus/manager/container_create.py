@@ -53,6 +53,13 @@ async def create(node: Node, request: CreateContainerRequest) -> CreateContainer
     return CreateContainerResponse(container_id=id)
 
 
+async def unheard(node: Node, answer: CreateContainerResponse) -> None:
+    """Nobody heard that the container is there: the next request for the same one gets it."""
+    record = node.records.containers.get(answer.container_id)
+    if record is not None and record.state is State.CREATED:
+        await lifecycle.change(node, record, unclaimed=True)
+
+
 def _ready_pod(node: Node, id: str) -> Sandbox:
     pod = node.records.sandbox(id)
     if pod.state is not State.READY:

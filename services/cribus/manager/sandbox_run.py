@@ -71,6 +71,13 @@ async def _claimed(node: Node, owner: Sandbox) -> str:
     return owner.id
 
 
+async def unheard(node: Node, answer: RunPodSandboxResponse) -> None:
+    """Nobody heard that the pod is ready: the next request for the same pod gets it."""
+    record = node.records.sandboxes.get(answer.pod_sandbox_id)
+    if record is not None and record.state is State.READY:
+        await lifecycle.change(node, record, unclaimed=True)
+
+
 async def _set_up(node: Node, record: Sandbox) -> Sandbox:
     """Shim beside namespaces and network. The record with what came of it."""
     async with asyncio.TaskGroup() as together:

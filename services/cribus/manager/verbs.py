@@ -54,6 +54,17 @@ _OPERATIONS: dict[Verb[Any, Any], Callable[[Node, Any], Awaitable[Any]]] = {
 }
 
 
+_UNHEARD: dict[Verb[Any, Any], Callable[[Node, Any], Awaitable[None]]] = {
+    m.RUN_SANDBOX: sandbox_run.unheard,
+    m.CREATE_CONTAINER: container_create.unheard,
+}
+
+
+def unheard(node: Node) -> dict[Verb[Any, Any], Handler]:
+    """What to do about something made for a caller who went away before the answer."""
+    return {verb: _bound(node, operation) for verb, operation in _UNHEARD.items()}
+
+
 def table(node: Node) -> dict[Verb[Any, Any], Handler]:
     """Each verb with what answers it on this node."""
     return {verb: _bound(node, operation) for verb, operation in _OPERATIONS.items()}

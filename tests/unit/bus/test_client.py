@@ -110,7 +110,7 @@ def test_what_must_not_run_twice_is_aborted_by_the_next_server(with_server: Any,
             async with service.connect(server.settings, "shim") as second:
                 from cribus.bus.server import Server
 
-                taker = Server(second.connection, {EXEC_SYNC: hang})
+                taker = Server(second.connection, {EXEC_SYNC: hang}, {})
                 await second.connection.nats.subscribe(f"cribus.unit.shim.*.{'a' * 8}", cb=taker.on_message)
                 with pytest.raises(Aborted):
                     await asking

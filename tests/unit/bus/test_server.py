@@ -70,3 +70,38 @@ def test_one_cause_out_of_a_group_and_a_defect_is_internal(with_server: Any) -> 
                 await bus.call(DELETE_POD, DeletePod(pod="x"))
 
     with_server(scenario)
+
+
+def test_an_answer_that_reaches_nobody_is_told(with_server: Any) -> None:
+    async def scenario(server: Any) -> None:
+        release, told = asyncio.Event(), asyncio.Queue[int]()
+
+        async def create(request: CreatePod) -> PodCreated:
+            await release.wait()
+            return PodCreated(pid=len(request.pod))
+
+        async def unheard(answer: PodCreated) -> None:
+            told.put_nowait(answer.pid)
+
+        async with (
+            service.connect(server.settings, "executor") as executor,
+            service.connect(server.settings, "manager") as alive,
+            executor.serve({CREATE_POD: create}, {CREATE_POD: unheard}),
+        ):
+            async with service.connect(server.settings, "manager") as killed:
+                asked = codec.pack_request(codec.Meta(id="killed"), CreatePod(pod="x"))
+                reply = killed.connection.reply_to("killed")
+                await killed.connection.send("cribus.unit.executor.create_pod", asked, reply)
+                await killed.connection.nats.flush()
+            leaving = asyncio.create_task(alive.call(CREATE_POD, CreatePod(pod="xx")))
+            await asyncio.wait({leaving}, timeout=0.1)
+            leaving.cancel()
+            await asyncio.wait({leaving})
+            staying = asyncio.create_task(alive.call(CREATE_POD, CreatePod(pod="xxx")))
+            await alive.connection.nats.flush()
+            release.set()
+            assert (await staying).pid == 3
+            assert sorted([await told.get(), await told.get()]) == [1, 2]
+            assert told.empty()
+
+    with_server(scenario)
