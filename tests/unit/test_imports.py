@@ -33,6 +33,7 @@ AFTER_FORK = {
 # What `selectors`, `socket`, `ctypes` and `signal` bring along.
 BROUGHT = {
     "collections",
+    "contextlib",
     "enum",
     "functools",
     "itertools",
