@@ -45,6 +45,10 @@ class Firewall:
         self._library: ctypes.CDLL | None = None
         self._rendered: dict[int, set[Segment]] = {}
 
+    def is_known(self, bridge: str) -> bool:
+        """Whether a segment behind this bridge has our rules."""
+        return any(one.bridge == bridge for known in self._rendered.values() for one in known)
+
     def know(self, wanted: Segment) -> None:
         """See that the segment has its rules; at once when it is known to."""
         version = wanted.subnet.version
@@ -82,9 +86,11 @@ class Firewall:
             ) from error
 
     def close_ports(self, ports: list[HostPort]) -> None:
-        """Forward them no more; content when an element or the table is gone."""
+        """Forward them no more; content when an element or the table is gone, or the port is another pod's."""
         for one in ports:
-            for line in self._lines("delete", one):
+            lines = self._lines("delete", one)
+            # nft deletes by key, whatever the target: the port of a pod that came first must stay its own.
+            for line in lines if self.is_open(one) else lines[1:]:
                 try:
                     self._run(line)
                 except Unavailable as error:
@@ -92,12 +98,12 @@ class Firewall:
                         raise
 
     def is_open(self, one: HostPort) -> bool:
-        """Whether the kernel forwards the port."""
+        """Whether the kernel forwards the port to this very target."""
         try:
-            self._run("\n".join(self._lines("get", one)))
+            shown = self._run(self._lines("get", one)[0])
         except Unavailable:
             return False
-        return True
+        return f" : {one.to} . {one.to_port} " in shown
 
     def restore(self, ports: Iterable[HostPort], segments: Iterable[Segment]) -> None:
         """Make elements and rules exactly these, each family in one transaction."""
