@@ -77,8 +77,17 @@ class Node:
         self.cribus("up")
 
     def down(self) -> None:
-        self.cribus("down", "--pods", timeout=90)
-        self.delete_files()
+        try:
+            self.cribus("down", "--pods", timeout=90)
+        finally:
+            self.delete_network()
+            self.delete_files()
+
+    def delete_network(self) -> None:
+        """The bridge and the tables, which a node keeps for its next start."""
+        run("ip", "link", "delete", self.tag)
+        for family in ("ip", "ip6"):
+            run("nft", "delete", "table", family, self.tag)
 
     def delete_files(self) -> None:
         for folder in (self.run_dir, self.root):
