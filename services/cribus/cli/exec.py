@@ -34,10 +34,6 @@ def command(given: argparse.Namespace) -> int:
             )
             await bus.call(shim.EXEC, wanted, id=container)
 
-        return await Session(bus, stdin=stdin, tty=tty).run(opened, _begun)
+        return await Session(bus, stdin=stdin, tty=tty).run(opened)
 
     return ask(conversation)
-
-
-async def _begun() -> None:
-    """An exec begins as it is opened."""

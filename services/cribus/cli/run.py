@@ -11,6 +11,8 @@ import shutil
 import signal
 import uuid
 
+import msgspec
+
 from cribus import config
 from cribus.api import images, manager, shim
 from cribus.api.cri.container import (
@@ -38,13 +40,13 @@ from cribus.api.cri.values import NamespaceMode, Protocol
 from cribus.bus.service import Bus
 from cribus.cli import rm
 from cribus.cli.events import last_sequence
-from cribus.cli.logs import follow, status
+from cribus.cli.logs import follow, has_stopped, status
 from cribus.cli.output import crilog
 from cribus.cli.pull import pull
 from cribus.cli.session import ask
 from cribus.cli.terminal import Session
 from cribus.config import Settings
-from cribus.errors import InvalidArgument, NotFound
+from cribus.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 
 LOG = "main.log"
 
@@ -103,7 +105,10 @@ async def _in_pod(bus: Bus, given: argparse.Namespace, pod: PodSandboxConfig) ->
             print(container)
             keep = True
             return 0
-        code = await (_attached(bus, container, given) if given.tty or given.stdin else _logged(bus, container, pod))
+        if given.tty:
+            code = await _on_terminal(bus, container, stdin=given.stdin)
+        else:
+            code = await _logged(bus, container, pod, stdin=given.stdin)
         keep = not given.rm
         return code
     finally:
@@ -120,32 +125,58 @@ async def _start(bus: Bus, container: str) -> None:
     await bus.call(manager.START_CONTAINER, StartContainerRequest(container_id=container), timeout=60.0)
 
 
-async def _logged(bus: Bus, container: str, pod: PodSandboxConfig) -> int:
-    """Start it and print its log until it has exited: the exit code."""
+async def _logged(bus: Bus, container: str, pod: PodSandboxConfig, *, stdin: bool) -> int:
+    """Start it, pass input on, and print its log (which begins with its first byte) until it has exited."""
     since = await last_sequence(bus)
     with crilog.Log(f"{pod.log_directory}/{LOG}") as log:
-        await _start(bus, container)
-        await follow(bus, container, log, since)
+        start = asyncio.create_task(_start(bus, container))
+        wanted = shim.OpenAttach(container=container, stream="", stdin=True, stdout=False, stderr=False)
+        session = asyncio.create_task(_attached(bus, wanted, start)) if stdin else None
+        try:
+            await start
+            await follow(bus, container, log, since)
+        finally:
+            if session:
+                session.cancel()
+                await asyncio.wait({session})
     return (await status(bus, container)).exit_code
 
 
-async def _attached(bus: Bus, container: str, given: argparse.Namespace) -> int:
+async def _on_terminal(bus: Bus, container: str, *, stdin: bool) -> int:
     """Start it with this terminal as its own: the exit code."""
+    since = await last_sequence(bus)
+    wanted = shim.OpenAttach(container=container, stream="", stdin=stdin, stdout=True, stderr=False)
+    start = asyncio.create_task(_start(bus, container))
+    try:
+        await _attached(bus, wanted, start)
+    finally:
+        await start
+    await has_stopped(bus, container, since)
+    return (await status(bus, container)).exit_code
+
+
+async def _attached(bus: Bus, wanted: shim.OpenAttach, start: asyncio.Task[None]) -> None:
+    """Be the container's client until it exits.
+
+    The shim has a container from within its start on: asked side by side, attaching misses the least.
+    A container that has exited by then is no error: its output is in the log.
+    """
 
     async def opened(stream: str) -> None:
-        wanted = shim.OpenAttach(
-            container=container, stream=stream, stdin=given.stdin, stdout=True, stderr=not given.tty
-        )
-        await bus.call(shim.ATTACH, wanted, id=container)
+        while True:
+            begun = start.done()
+            try:
+                await bus.call(shim.ATTACH, msgspec.structs.replace(wanted, stream=stream), id=wanted.container)
+            except Unavailable:
+                if begun:
+                    raise
+            else:
+                return
 
-    async def begin() -> None:
-        await _start(bus, container)
-
-    code = await Session(bus, stdin=given.stdin, tty=given.tty).run(opened, begin)
     try:
-        return (await status(bus, container)).exit_code
-    except NotFound:
-        return code
+        await Session(bus, stdin=wanted.stdin, tty=wanted.stdout, output=None if wanted.stdout else []).run(opened)
+    except (FailedPrecondition, NotFound):
+        await start
 
 
 def pod_config(given: argparse.Namespace, settings: Settings) -> PodSandboxConfig:

@@ -56,11 +56,11 @@ def window() -> tuple[int, int]:
 class Session:
     """One stream from its opening to the process's exit."""
 
-    def __init__(self, bus: Bus, *, stdin: bool, tty: bool) -> None:
+    def __init__(self, bus: Bus, *, stdin: bool, tty: bool, output: list[int] | None = None) -> None:
         self._bus = bus
         self._tty = tty
         self.id = uuid.uuid4().hex
-        incoming = [streams.STDOUT] if tty else [streams.STDOUT, streams.STDERR]
+        incoming = output if output is not None else [streams.STDOUT] if tty else [streams.STDOUT, streams.STDERR]
         self._frames: asyncio.Queue[bytes] = asyncio.Queue()
         self._stream = streams.Stream(self._frames.put_nowait, [streams.STDIN] if stdin else [], incoming)
         self._output: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
@@ -70,8 +70,8 @@ class Session:
         self._code: int | None = None
         self._silent = 0
 
-    async def run(self, opened: Callable[[str], Awaitable[Any]], begin: Callable[[], Awaitable[Any]]) -> int:
-        """Open the stream, let the process begin, and pass bytes both ways until it exits: its exit code.
+    async def run(self, opened: Callable[[str], Awaitable[Any]]) -> int:
+        """Let `opened` ask for the stream, and pass bytes both ways until the process exits: its exit code.
 
         Raises what the opening raises, and Unavailable when the shim is gone.
         """
@@ -87,7 +87,6 @@ class Session:
             await opened(self.id)
             with self._terminal():
                 tasks += [asyncio.create_task(work) for work in self._work()]
-                await begin()
                 return await self._ended(tasks)
         finally:
             for task in tasks:

@@ -18,7 +18,7 @@ def test_a_shim_that_is_gone_ends_the_session(node: Node) -> None:
 
     async def scenario() -> None:
         async with service.connect(node.settings, "cli") as bus:
-            await terminal.Session(bus, stdin=False, tty=False).run(nothing, nothing)
+            await terminal.Session(bus, stdin=False, tty=False).run(nothing)
 
     with node.serving({}):
         began = time.monotonic()
