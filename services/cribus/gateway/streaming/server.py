@@ -111,7 +111,8 @@ async def _spdy(request: http.Request, tcp: Tcp, door: Door) -> None:
     if not chosen:
         accepted = {"X-Accepted-Stream-Protocol-Versions": ", ".join(known)}
         why = f"none of the protocols {', '.join(offered)} is spoken here"
-        return await tcp.write(http.refusal(HTTPStatus.FORBIDDEN, why, accepted))
+        await tcp.write(http.refusal(HTTPStatus.FORBIDDEN, why, accepted))
+        return
     agreed = {"Upgrade": "SPDY/3.1"} | ({"X-Stream-Protocol-Version": chosen} if offered else {})
     await tcp.write(http.switching(agreed))
     await _multiplexed(tcp, door, chosen)
@@ -139,7 +140,8 @@ async def _websocket(request: http.Request, tcp: Tcp, door: Door) -> None:
     key = request.first("sec-websocket-key")
     if not chosen or not _is_key(key) or request.first("sec-websocket-version") != "13":
         why = f"ask for WebSocket version 13 with one of the protocols {', '.join(known)}"
-        return await tcp.write(http.refusal(HTTPStatus.BAD_REQUEST, why, {"Sec-WebSocket-Version": "13"}))
+        await tcp.write(http.refusal(HTTPStatus.BAD_REQUEST, why, {"Sec-WebSocket-Version": "13"}))
+        return
     agreed = {"Sec-WebSocket-Accept": websocket.accept(key), "Sec-WebSocket-Protocol": chosen}
     await tcp.write(http.switching({"Upgrade": "websocket", **agreed}))
     socket = WebSocket(tcp)
@@ -148,7 +150,6 @@ async def _websocket(request: http.Request, tcp: Tcp, door: Door) -> None:
     else:
         await _channels(socket, door, chosen)
     await socket.close()
-    return None
 
 
 async def _channels(socket: WebSocket, door: Command, protocol: str) -> None:

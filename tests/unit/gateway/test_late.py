@@ -1,0 +1,38 @@
+"""Before the bus is there, calls say why they cannot; afterwards they go through."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from cribus.api import manager
+from cribus.api.cri.runtime import StatusRequest, StatusResponse
+from cribus.api.events import Event
+from cribus.bus.events import Seen
+from cribus.errors import Unavailable
+from cribus.gateway.late import Late
+
+from tests.unit.gateway.stand import Calls, Shim, program
+
+
+async def _news() -> AsyncIterator[Seen]:
+    yield Seen(1, Event(kind="exited", id="c", at=1))
+
+
+def test_without_a_bus() -> None:
+    async def run() -> None:
+        with pytest.raises(Unavailable, match="bus is away"):
+            await Late().call(manager.STATUS, StatusRequest(), timeout=0.01)
+
+    asyncio.run(run())
+
+
+def test_a_call_waits_for_the_bus_to_appear() -> None:
+    async def run() -> Any:
+        late = Late()
+        asked = asyncio.create_task(late.call(manager.STATUS, StatusRequest(), timeout=3.0))
+        await asyncio.sleep(0)
+        late.arrived(Calls({manager.STATUS: lambda request: StatusResponse()}), _news, Shim(program).lines)
+        return await asked, [event.kind async for event in late.follow()]
+
+    assert asyncio.run(run()) == (StatusResponse(), ["exited"])
