@@ -87,15 +87,20 @@ class Firewall:
 
     def close_ports(self, ports: list[HostPort]) -> None:
         """Forward them no more; content when an element or the table is gone, or the port is another pod's."""
-        for one in ports:
-            lines = self._lines("delete", one)
-            # nft deletes by key, whatever the target: the port of a pod that came first must stay its own.
-            for line in lines if self.is_open(one) else lines[1:]:
-                try:
-                    self._run(line)
-                except Unavailable as error:
-                    if "No such file" not in error.message:
-                        raise
+        # nft deletes by key, whatever the target: the port of a pod that came first must stay its own.
+        lines = [self._lines("delete", one) for one in ports if self.is_open(one)]
+        try:
+            self._run("\n".join(line for pair in lines for line in pair))
+        except Unavailable:
+            for line in (line for pair in lines for line in pair):
+                self._delete_element(line)
+
+    def _delete_element(self, line: str) -> None:
+        try:
+            self._run(line)
+        except Unavailable as error:
+            if "No such file" not in error.message:
+                raise
 
     def is_open(self, one: HostPort) -> bool:
         """Whether the kernel forwards the port to this very target."""

@@ -136,6 +136,13 @@ class Network:
         self._delete_links({entry.host_link for entry in entries})
         host_local.Store(self._addresses, "cribus").keep_only({entry.pod for entry in entries})
 
+    def remove(self) -> None:
+        """Detach every pod and remove tables and the built-in bridge: the node is being taken down."""
+        self.reconcile(set())
+        self.firewall.delete()
+        with links.Links() as host:
+            host.delete(self._settings.bridge)
+
     def stats(self, netns: str) -> dict[str, dict[str, int]]:
         """Counters by interface, without lo: rx_bytes, tx_bytes, rx_errors, tx_errors and the like."""
         with links.opened(netns) as fd:

@@ -149,3 +149,12 @@ def test_plugins_get_the_kubelets_arguments(namespace: MakeNamespace, tmp_path: 
     network.detach(pod.id)
     with pytest.raises(InvalidArgument):
         network.attach(Pod("b" * 64, namespace(), annotations={"kubernetes.io/egress-bandwidth": "x"}))
+
+
+def test_a_node_that_is_taken_down_leaves_nothing(network: Network, namespace: MakeNamespace, bridge: str) -> None:
+    network.attach(Pod("a" * 64, namespace(), ports=[PORT]))
+    for _ in range(2):
+        network.remove()
+    assert table_text() == ""
+    with Links() as host:
+        assert host.find(bridge) is None
