@@ -3,6 +3,7 @@
 from cribus.api.verb import Empty, Message, Verb
 
 SERVICE = "executor"
+STDIN = "dev.cribus.stdin"  # annotation of a runtime-spec: "true" when the standard input is kept for attach
 
 
 class IdMap(Message, frozen=True):

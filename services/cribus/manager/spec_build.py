@@ -5,6 +5,7 @@ from cribus.api.cri.container import ContainerConfig
 from cribus.api.cri.sandbox import PodSandboxMetadata
 from cribus.api.cri.security import LinuxContainerResources
 from cribus.api.cri.values import NamespaceMode
+from cribus.api.executor import STDIN
 from cribus.errors import InvalidArgument
 from cribus.manager import security, spec_namespaces, spec_resources, users
 from cribus.manager.spec_mounts import mappings, mounts, root_propagation
@@ -133,6 +134,7 @@ def _annotations(wanted: Wanted) -> dict[str, str]:
     pod = wanted.pod.config.metadata or PodSandboxMetadata()
     metadata, image = wanted.config.metadata, wanted.config.image
     return {
+        **({STDIN: "true"} if wanted.config.stdin else {}),
         "io.kubernetes.cri.container-type": "container",
         "io.kubernetes.cri.container-name": metadata.name if metadata else "",
         "io.kubernetes.cri.image-name": (image.user_specified_image or image.image) if image else "",

@@ -123,6 +123,11 @@ def test_annotations_are_containerds() -> None:
     }
 
 
+def test_standard_input_is_kept_only_when_asked_for() -> None:
+    assert built(stdin=True)["annotations"]["dev.cribus.stdin"] == "true"
+    assert "dev.cribus.stdin" not in built()["annotations"]
+
+
 def test_privileged_may_everything() -> None:
     console = {"type": "c", "path": "/dev/console", "major": 5, "minor": 1}
     spec = built(LinuxContainerSecurityContext(privileged=True), sources=Sources(host_devices=[console]))  # type: ignore[list-item]

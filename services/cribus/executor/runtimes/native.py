@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from cribus import errors
+from cribus.api.executor import STDIN
 from cribus.executor import keepers, waiting
 from cribus.executor.child import failure
 from cribus.executor.node import Held, Node
@@ -13,7 +14,6 @@ from cribus.executor.plan.build import Plan
 from cribus.executor.state import FIFO
 from cribus.linux import process
 
-STDIN = "dev.cribus.stdin"  # annotation: "true" when the container's standard input can be attached to
 _KEEPER = "cribus.keeper:main"
 _INIT = "cribus.executor.child.init:main"
 _DEADLINE = 60.0  # seconds: a mount of a foreign path may take its time, but not for ever
