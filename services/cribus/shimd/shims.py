@@ -5,6 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 
 from cribus.errors import Unavailable
 from cribus.shimd import adopt
@@ -52,7 +53,8 @@ class Shims:
         if found is not None:
             self._take(post, found)
             post.ready.set()
-        post.task = asyncio.create_task(self._keep(post))
+        # outlives the request that opened it: its log lines carry none of that one's ids
+        post.task = asyncio.create_task(self._keep(post), context=Context())
         return post
 
     async def start(self, pod: str) -> int:
@@ -151,6 +153,8 @@ class Shims:
         await post.ready.wait()
         while True:
             await _pause(post.ending, _CHECK)
+            if post.ending.is_set():
+                return
             if not await adopt.healthy(self._roster.folder(post.pod)):
                 _logger.error("shim does not answer", extra={"pod": post.pod, "pid": shim.pid})
                 shim.kill()
