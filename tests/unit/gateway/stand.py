@@ -104,6 +104,7 @@ class Shim:
         self.behaviour = behaviour
         self.processes: dict[str, Process] = {}
         self.tasks: list[asyncio.Task[None]] = []
+        self.started = asyncio.Event()
 
     @contextlib.asynccontextmanager
     async def lines(
@@ -124,6 +125,7 @@ class Shim:
         return shim.StreamOpened()
 
     async def _run(self, process: Process, request: Any) -> None:
+        self.started.set()
         await self.behaviour(process, request)
 
 

@@ -76,7 +76,8 @@ class Connection:
 
     def _lost(self, why: str) -> None:
         for stream in self._streams.values():
-            stream.buffer.fail(why) if not stream.ended_there else None
+            if not stream.ended_there:
+                stream.buffer.fail(why)
             stream.was_reset.set()
         self._streams.clear()
         self.gone.set()

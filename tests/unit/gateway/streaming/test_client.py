@@ -1,0 +1,71 @@
+"""The lanes of a remote command over SPDY and over WebSocket."""
+
+import asyncio
+
+import pytest
+from cribus.errors import InvalidArgument
+from cribus.gateway.streaming import client as c
+from cribus.gateway.streaming import websocket as w
+from cribus.gateway.streaming.multiplex import Connection
+from cribus.gateway.streaming.websocket_pipe import WebSocket
+
+from tests.unit.gateway.streaming.masked import MemoryPipe, masked
+from tests.unit.gateway.streaming.peer import Peer
+
+
+@pytest.mark.parametrize(
+    ("protocol", "number"), [("v5.channel.k8s.io", 5), ("v4.channel.k8s.io", 4), ("channel.k8s.io", 1)]
+)
+def test_versions(protocol: str, number: int) -> None:
+    assert c.version(protocol) == number
+
+
+async def _spdy(protocol: str, names: list[str], wanted: set[str]) -> c.Client:
+    pipe, peer = MemoryPipe(), Peer()
+    connection = Connection(pipe)
+    reading = asyncio.create_task(connection.run())
+    for number, name in enumerate(names):
+        pipe.say(peer.open(2 * number + 1, {"streamType": name}))
+    pipe.say(b"")
+    try:
+        return await c.over_spdy(connection, protocol, wanted)
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+
+def test_spdy_streams_in_any_order() -> None:
+    found = asyncio.run(_spdy("v4.channel.k8s.io", ["stdout", "odd", "resize", "error"], {c.STDOUT, c.RESIZE}))
+    assert set(found.lanes) == {c.STDOUT, c.RESIZE, c.ERROR}
+
+
+def test_spdy_before_v3_has_no_resize() -> None:
+    assert set(asyncio.run(_spdy("v2.channel.k8s.io", ["error"], {c.RESIZE})).lanes) == {c.ERROR}
+
+
+def test_spdy_client_that_leaves_early() -> None:
+    with pytest.raises(InvalidArgument, match="left"):
+        asyncio.run(_spdy("v4.channel.k8s.io", ["error"], {c.STDIN}))
+
+
+def test_websocket_lanes() -> None:
+    async def run() -> None:
+        pipe = MemoryPipe()
+        socket = WebSocket(pipe)
+        channels = c.Channels(socket, "v5.channel.k8s.io")
+        reading = asyncio.create_task(channels.run())
+        pipe.say(masked(w.BINARY, b"\0in", last=False) + masked(0, b"put"))
+        pipe.say(masked(w.BINARY, b'\4{"Width":1}') + masked(w.BINARY, b"\xff\0"))
+        lanes = channels.client.lanes
+        assert [await lanes[c.STDIN].read() for _ in range(3)] == [b"in", b"put", b""]
+        assert await lanes[c.RESIZE].read() == b'{"Width":1}'
+        await c.greet(socket)
+        await lanes[c.STDERR].write(b"x")
+        await lanes[c.STDERR].close()
+        assert bytes(pipe.sent) == w.frame(w.BINARY, b"\1") + w.frame(w.BINARY, b"\2x")
+        pipe.say(masked(w.CLOSE))
+        await channels.client.gone.wait()
+        assert await lanes[c.RESIZE].read() == b""
+        await reading
+
+    asyncio.run(run())
