@@ -80,14 +80,16 @@ class Node:
         try:
             self.cribus("down", "--pods", timeout=90)
         finally:
-            self.delete_network()
+            self.assert_gone()
             self.delete_files()
 
-    def delete_network(self) -> None:
-        """The bridge and the tables, which a node keeps for its next start."""
-        run("ip", "link", "delete", self.tag)
-        for family in ("ip", "ip6"):
-            run("nft", "delete", "table", family, self.tag)
+    def assert_gone(self) -> None:
+        """A node that was taken down with its pods left nothing on the host but its files."""
+        links = [one for one in Path("/sys/class/net").iterdir() if one.name == self.tag]
+        cgroups = list(Path("/sys/fs/cgroup").glob(f"*/{self.tag}"))
+        tables = [line for line in run("nft", "list", "tables").stdout.splitlines() if line.endswith(f" {self.tag}")]
+        mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if self.tag in line]
+        assert [links, cgroups, tables, mounts] == [[], [], [], []]
 
     def delete_files(self) -> None:
         for folder in (self.run_dir, self.root):

@@ -4,7 +4,7 @@ from cribus.api.cri import container as c
 from cribus.api.cri import runtime as r
 from cribus.api.cri import sandbox as s
 from cribus.api.cri import stats as u
-from cribus.api.verb import Message, Verb
+from cribus.api.verb import Empty, Message, Verb
 
 SERVICE = "manager"
 
@@ -53,3 +53,4 @@ LIST_METRIC_DESCRIPTORS = Verb(
 )
 LIST_METRICS = Verb(SERVICE, "list_metrics", r.ListPodSandboxMetricsRequest, r.ListPodSandboxMetricsResponse)
 LOCATE = Verb(SERVICE, "locate", Locate, Located)
+LEAVE = Verb(SERVICE, "leave", Empty, Empty)  # remove what the node keeps on the host between pods

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 from cribus import config
+from cribus.api import manager
+from cribus.api.verb import Empty
 from cribus.cli import rm
 from cribus.cli.session import connected
 from cribus.cli.supervisor import configuration, control, daemon
@@ -17,7 +19,11 @@ TIMEOUT = 60.0  # seconds for the services to end
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pods", action="store_true", help="stop and remove every pod first")
+    parser.add_argument(
+        "--pods",
+        action="store_true",
+        help="stop and remove every pod first, and what the node keeps on the host between pods",
+    )
 
 
 def command(given: argparse.Namespace) -> int:
@@ -56,7 +62,9 @@ def _pods(settings: Settings, *, up: bool) -> None:
 
 async def _remove_all(settings: Settings) -> int:
     async with connected(settings) as bus:
-        return await rm.remove_all(bus)
+        removed = await rm.remove_all(bus)
+        await bus.call(manager.LEAVE, Empty())
+        return removed
 
 
 def stop(settings: Settings) -> None:

@@ -13,6 +13,7 @@ from cribus.manager import (
     container_status,
     container_stop,
     container_update,
+    leave,
     locate,
     metrics,
     sandbox_list,
@@ -51,6 +52,7 @@ _OPERATIONS: dict[Verb[Any, Any], Callable[[Node, Any], Awaitable[Any]]] = {
     m.LIST_METRIC_DESCRIPTORS: metrics.descriptors,
     m.LIST_METRICS: metrics.list_all,
     m.LOCATE: locate.locate,
+    m.LEAVE: leave.leave,
 }
 
 

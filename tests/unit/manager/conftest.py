@@ -62,6 +62,7 @@ class Network:
         self.fail: Exception | None = None
         self.why = ""
         self.cidr = ""
+        self.removed = False
         self.counters = {"eth0": {"rx_bytes": 1, "tx_bytes": 2, "rx_errors": 0, "tx_errors": 0, "rx_packets": 3}}
 
     def attach(self, pod: Pod) -> Attached:
@@ -85,6 +86,16 @@ class Network:
 
     def set_pod_cidr(self, subnet: str) -> None:
         self.cidr = subnet
+
+    def remove(self) -> None:
+        self.removed = True
+
+
+class Cgroups(Tree):
+    """The hierarchies: none is there."""
+
+    def directories(self, path: str) -> list[str]:
+        return []
 
 
 class World:
@@ -114,7 +125,9 @@ class World:
 
     def boot(self) -> Node:
         """A manager as it is after its process was started; `load` reads the store."""
-        below = Below(records=Records(self.store), network=self.network, tree=Tree("cgroupfs", "cribus"), host=Host())
+        below = Below(
+            records=Records(self.store), network=self.network, tree=Cgroups("cgroupfs", "cribus"), host=Host()
+        )
         self.node = Node(self.settings, self.call, self._publish, below)
         return self.node
 
