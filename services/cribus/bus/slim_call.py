@@ -1,7 +1,7 @@
 """Asking over the slim client, by callbacks: the same rules as `client`, and events to the stream."""
 
+import os
 import time
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +29,7 @@ class _Asking:
         self._done = done
         self._answer = codec.Answer()
         self._meta = codec.Meta(
-            id=uuid.uuid4().hex, deadline=time.time_ns() + int(timeout * 1e9), sender=slim.place.service
+            id=os.urandom(16).hex(), deadline=time.time_ns() + int(timeout * 1e9), sender=slim.place.service
         )
         self._end = time.monotonic() + timeout
         self._patience = time.monotonic() + PATIENCE
@@ -107,7 +107,7 @@ class _Telling:
         self._subject = subjects.event(slim.node, event.kind, event.id)
         self._headers = {"Nats-Msg-Id": f"{event.kind}.{event.id}.{event.at}"}
         self._payload = codec.pack_message(event)
-        self._token = uuid.uuid4().hex
+        self._token = os.urandom(16).hex()
         self._done = done
         self._timer: Timer | None = None
 

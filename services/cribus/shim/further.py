@@ -2,10 +2,8 @@
 
 import fcntl
 import os
-import pty
 import signal
 import struct
-import uuid
 from collections.abc import Callable
 from typing import Protocol
 
@@ -66,7 +64,7 @@ class Process:
         self._yard = yard
         self._loop = yard.loop
         self._owner: Wanted | None = owner
-        self._id = uuid.uuid4().hex
+        self._id = os.urandom(16).hex()
         self._outer: list[int] = []
         self._sources: dict[int, int] = {}  # channel → descriptor that we read
         self._left: dict[int, int] = {}  # channel → bytes still wanted after the exit
@@ -82,9 +80,7 @@ class Process:
         self._outer.append(exit_outer)
 
     def _open_terminal(self, kind: Kind) -> None:
-        self.terminal, slave = pty.openpty()
-        for fd in (self.terminal, slave):
-            os.set_inheritable(fd, False)
+        self.terminal, slave = os.openpty()
         os.set_blocking(self.terminal, False)
         self._outer = [slave]
         self._sources = {STDOUT: self.terminal}

@@ -5,7 +5,7 @@ What is imported at the top comes before the fork, so it is the fork server alon
 
 from cribus import forkserver
 
-PRELOAD = ("cribus.shim.__main__",)
+PRELOAD = ("cribus.shim.__main__", "cribus.shim.warm")
 
 
 async def main(server: forkserver.Server) -> int:
