@@ -103,7 +103,7 @@ def filesystems(facts: Facts, settings: Settings) -> Iterator[Judgment]:
             WARN,
             f"{settings.run} is on {facts.run_type}",
             "files that must not outlive a boot would, and each pod costs disk writes",
-            f"mount -t tmpfs tmpfs {settings.run}",
+            f"cribus down --pods; mount -t tmpfs tmpfs {settings.run}; cribus up",
         )
 
 
