@@ -73,7 +73,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     user: LinuxContainerUser = LinuxContainerUser()
     resources: LinuxContainerResources | None = None
     volumes: list[str] = []  # names under which image volumes were prepared
-    volume_refs: dict[str, str] = {}  # container_path of each → reference of its image
+    volume_refs: dict[str, str] = {}  # container_path of each → id of its image
     cgroup: str = ""
     start_request: str = ""
     started_at: int = 0

@@ -153,7 +153,8 @@ async def _image_volumes(node: Node, record: Container) -> tuple[dict[str, list[
         reference = mount.image.image if mount.image else ""
         prepared = await node.call(images.PREPARE, images.Prepare(container=name, image=reference))
         found[mount.container_path] = _below(prepared.lower, mount)
-        refs[mount.container_path] = prepared.image_ref
+        # What PullImage answered: the id, not the repo digest, is what kubelet compares (KEP-5365).
+        refs[mount.container_path] = prepared.image_id
     return found, refs
 
 

@@ -21,7 +21,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     seccomp: Seccomp | None = None  # the document of a Localhost profile
     target_pid: int = 0  # init of the container whose PID namespace is shared
     image_volumes: dict[str, list[str]] = {}  # container_path → lower directories, top first
-    volume_refs: dict[str, str] = {}  # container_path → reference of that image
+    volume_refs: dict[str, str] = {}  # container_path → id of that image
     pod_files: dict[str, str] = {}  # /etc/hosts → file of the pod
 
 
