@@ -79,9 +79,10 @@ class Server:
 
     async def _run(self, job: _Job, name: str, meta: codec.Meta, body: Any) -> None:
         with log.ids(trace=meta.trace, request=meta.id, deadline=str(meta.deadline)):
-            made = None
+            made, began = None, time.perf_counter()
             try:
                 made = await self._handle(name, meta, body)
+                _logger.debug("answered", extra={"verb": name, "ms": round((time.perf_counter() - began) * 1e3, 2)})
                 answer = codec.pack_reply(made)
             except BaseException as error:
                 answer = codec.pack_error(_explained(name, error))
