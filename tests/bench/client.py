@@ -49,12 +49,17 @@ class Pod:
         self.folder.mkdir()
         self.log = self.folder / "main.log"
         self.id = self.container = ""
+        # As kubelet asks by default: a PID namespace a container, the rest shared in the pod.
+        namespaces = pb.NamespaceOption(network=pb.POD, pid=pb.CONTAINER, ipc=pb.POD)
         self.config = pb.PodSandboxConfig(
             metadata=pb.PodSandboxMetadata(name=name, uid=name, namespace="bench"),
             hostname=name,
             log_directory=str(self.folder),
             labels={"bench": "yes"},
-            linux=pb.LinuxPodSandboxConfig(cgroup_parent=client.side.cgroup),
+            linux=pb.LinuxPodSandboxConfig(
+                cgroup_parent=client.side.cgroup,
+                security_context=pb.LinuxSandboxSecurityContext(namespace_options=namespaces),
+            ),
         )
         self.main = pb.ContainerConfig(
             metadata=pb.ContainerMetadata(name="main"),
@@ -62,7 +67,9 @@ class Pod:
             command=list(command or ("sleep", WORKLOAD)),
             log_path="main.log",
             mounts=mounts or [],
-            linux=pb.LinuxContainerConfig(),
+            linux=pb.LinuxContainerConfig(
+                security_context=pb.LinuxContainerSecurityContext(namespace_options=namespaces)
+            ),
         )
 
     def run(self) -> float:

@@ -8,7 +8,7 @@ from tests.bench import peer
 from tests.conformance import critest
 from tests.conformance.__main__ import prepared
 
-PASSED = 113  # what containerd v2.4.2 with runc v1.5.2 passes on such a machine
+PASSED = 114  # containerd v2.4.2 with runc v1.5.2 passes 113 on such a machine and skips one more
 
 
 @pytest.mark.timeout(1800)
