@@ -1,0 +1,106 @@
+"""Containers in a shim's care, with a real keeper; above all: nothing is lost or doubled when it is killed."""
+
+import asyncio
+import hashlib
+import os
+import random
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cribus.api import events, shim
+from cribus.bus import service
+
+from tests.unit.shim.rig import Rig, until
+
+POD, CONTAINER = "a" * 64, "c" * 64
+LINE = re.compile(rb"(\S+) (stdout|stderr) ([FP]) (.*)")
+
+# Numbered lines of every length on both streams, paced so that kills meet all phases.
+WRITER = """
+import os, sys, time
+n, seed = int(sys.argv[1]), int(sys.argv[2])
+state = seed
+for k in range(n):
+    state = (state * 1103515245 + 12345) % (1 << 31)
+    size = (state >> 8) % 200 if (state >> 4) % 40 else (state >> 8) % 60000
+    for fd in (1, 2):
+        data = b"%d " % k + b"x" * size + b"\\n"
+        while data:
+            data = data[os.write(fd, data):]
+    if k % 64 == 0:
+        time.sleep(0.002)
+"""
+
+
+def expected(count: int, seed: int) -> bytes:
+    out, state = [], seed
+    for k in range(count):
+        state = (state * 1103515245 + 12345) % (1 << 31)
+        size = (state >> 8) % 200 if (state >> 4) % 40 else (state >> 8) % 60000
+        out.append(b"%d " % k + b"x" * size + b"\n")
+    return b"".join(out)
+
+
+def logged(path: Path) -> dict[bytes, bytes]:
+    """What each stream's bytes were, and a check that every line is well formed and stamps go forward."""
+    found: dict[bytes, list[bytes]] = {b"stdout": [], b"stderr": []}
+    last = {b"stdout": b"", b"stderr": b""}
+    for line in path.read_bytes().split(b"\n")[:-1]:
+        match = LINE.fullmatch(line)
+        assert match, line[:100]
+        assert match[1] >= last[match[2]]
+        last[match[2]] = match[1]
+        found[match[2]].append(match[4] + (b"\n" if match[3] == b"F" else b""))
+    return {name: b"".join(parts) for name, parts in found.items()}
+
+
+def ask(rig: Rig, verb: Any, request: Any, id: str) -> Any:
+    async def main() -> Any:
+        async with service.connect(rig.settings, "manager") as bus:
+            await bus.events.ensure()
+            return await bus.call(verb, request, id=id)
+
+    return asyncio.run(main())
+
+
+def news(rig: Rig) -> events.Event:
+    """The first exit event of the node."""
+
+    async def main() -> events.Event:
+        async with service.connect(rig.settings, "manager") as bus, asyncio.timeout(20):
+            async for seen in bus.follow(events.EXITED, since=0):
+                return seen.event
+        raise AssertionError
+
+    return asyncio.run(main())
+
+
+@pytest.mark.timeout(180)
+def test_fifty_kills_lose_and_double_nothing(rig: Rig) -> None:
+    seed = int(os.environ.get("SEED", "0")) or time.time_ns() % (1 << 31)
+    print("seed", seed)
+    dice = random.Random(seed)
+    count = 100000
+    log = rig.logs / "c.log"
+    one = rig.container(CONTAINER, [sys.executable, "-c", WRITER, str(count), str(seed)])
+    process = rig.shim(POD)
+    ask(rig, shim.TAKE, shim.Take(container=CONTAINER, pod=POD, log_path=str(log)), POD)
+    alive = 0
+    for _ in range(50):
+        size = log.stat().st_size
+        until(lambda size=size: log.stat().st_size > size or one.dead(0), 20, "the log grows")  # type: ignore[misc]
+        alive += not one.dead(dice.random() * 0.03)
+        rig.end(process)
+        process = rig.shim(POD, wait=False)
+    until(lambda: one.dead(0.1), 60, "the writer ends")
+    assert alive > 25, f"the writer saw only {alive} kills"
+    assert news(rig).exit_code == 0
+    got = logged(log)
+    want = expected(count, seed)
+    assert len(got[b"stdout"]) == len(want)
+    digests = {hashlib.sha256(got[name]).hexdigest() for name in (b"stdout", b"stderr")}
+    assert digests == {hashlib.sha256(want).hexdigest()}
