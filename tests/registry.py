@@ -20,17 +20,27 @@ from typing import Any
 from tests.harness import free_port, until
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_INDEX = "application/vnd.oci.image.index.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
-_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
+PLAIN = "application/vnd.oci.image.layer.v1.tar"
+_DOCKER = {
+    _MANIFEST: "application/vnd.docker.distribution.manifest.v2+json",
+    _INDEX: "application/vnd.docker.distribution.manifest.list.v2+json",
+    _CONFIG: "application/vnd.docker.container.image.v1+json",
+    GZIP: "application/vnd.docker.image.rootfs.diff.tar.gzip",
+}
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A gzip file on disk; `diff_id` is the digest of the tar inside."""
+    """A packed tar on disk; `diff_id` is the digest of the tar inside."""
 
     path: Path
     digest: str
     diff_id: str
+    kind: str = GZIP
 
 
 @dataclass
@@ -51,6 +61,10 @@ class Image:
 
     layers: list[Layer]
     config: dict[str, Any] = field(default_factory=dict)
+    docker: bool = False  # docker's media types instead of OCI's
+
+    def kind(self, oci: str) -> str:
+        return _DOCKER[oci] if self.docker else oci
 
 
 def digest(data: bytes) -> str:
@@ -85,11 +99,16 @@ def layer(folder: Path, plain: bytes) -> Layer:
     return store(folder, packed, digest(plain))
 
 
-def store(folder: Path, packed: bytes, diff_id: str) -> Layer:
+def store(folder: Path, packed: bytes, diff_id: str, kind: str = GZIP) -> Layer:
     name = digest(packed)
     path = folder / name.removeprefix("sha256:")
     path.write_bytes(packed)
-    return Layer(path, name, diff_id)
+    return Layer(path, name, diff_id, kind)
+
+
+def architecture() -> str:
+    """This machine's, in the words of images."""
+    return "arm64" if os.uname().machine == "aarch64" else "amd64"
 
 
 class Registry:
@@ -106,7 +125,7 @@ class Registry:
         config = json.dumps(
             {
                 "created": "2026-01-01T00:00:00Z",
-                "architecture": "arm64" if os.uname().machine == "aarch64" else "amd64",
+                "architecture": architecture(),
                 "os": "linux",
                 "config": image.config,
                 "rootfs": {"type": "layers", "diff_ids": [one.diff_id for one in image.layers]},
@@ -116,19 +135,47 @@ class Registry:
         manifest = json.dumps(
             {
                 "schemaVersion": 2,
-                "mediaType": _MANIFEST,
-                "config": {"mediaType": _CONFIG, "digest": digest(config), "size": len(config)},
+                "mediaType": image.kind(_MANIFEST),
+                "config": {"mediaType": image.kind(_CONFIG), "digest": digest(config), "size": len(config)},
                 "layers": [
-                    {"mediaType": _LAYER, "digest": one.digest, "size": one.path.stat().st_size} for one in image.layers
+                    {"mediaType": image.kind(one.kind), "digest": one.digest, "size": one.path.stat().st_size}
+                    for one in image.layers
                 ],
             }
         ).encode()
         for one in image.layers:
             self._blob(repository, one.digest, one.path.read_bytes())
         self._blob(repository, digest(config), config)
-        for tag in tags:
-            self._ask("PUT", f"/v2/{repository}/manifests/{tag}", manifest, 201, kind=_MANIFEST)
-        return digest(manifest)
+        return self._manifest(repository, manifest, image.kind(_MANIFEST), tags)
+
+    def push_index(self, repository: str, manifests: dict[str, str], tag: str, *, docker: bool = False) -> str:
+        """An index of manifests that are there already, by architecture; returns its digest."""
+        kind = _DOCKER if docker else {one: one for one in _DOCKER}
+        described = [
+            {
+                "mediaType": kind[_MANIFEST],
+                "digest": name,
+                "size": int(self._head(repository, name)),
+                "platform": {"os": "linux", "architecture": machine},
+            }
+            for machine, name in manifests.items()
+        ]
+        index = {"schemaVersion": 2, "mediaType": kind[_INDEX], "manifests": described}
+        return self._manifest(repository, json.dumps(index).encode(), kind[_INDEX], (tag,))
+
+    def _manifest(self, repository: str, data: bytes, kind: str, tags: tuple[str, ...]) -> str:
+        for name in (digest(data), *tags):
+            self._ask("PUT", f"/v2/{repository}/manifests/{name}", data, 201, kind=kind)
+        return digest(data)
+
+    def _head(self, repository: str, name: str) -> str:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        kinds = ", ".join((_MANIFEST, _DOCKER[_MANIFEST]))
+        connection.request("HEAD", f"/v2/{repository}/manifests/{name}", headers={"Accept": kinds})
+        length = connection.getresponse().getheader("Content-Length")
+        connection.close()
+        assert length
+        return length
 
     def _blob(self, repository: str, name: str, data: bytes) -> None:
         place = self._ask("POST", f"/v2/{repository}/blobs/uploads/", b"", 202)

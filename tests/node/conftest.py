@@ -1,0 +1,32 @@
+"""A registry for the tests of pulling, and an image that every one of them builds on."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cribus.images import starter
+
+from tests import registry as registries
+from tests.faulty import Front, front
+from tests.registry import Layer, Registry, layer
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with registries.serve(tmp_path_factory.mktemp("registry")) as one:
+        yield one
+
+
+@pytest.fixture
+def faulty(registry: Registry) -> Iterator[Front]:
+    with front(registry) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def busybox(tmp_path_factory: pytest.TempPathFactory) -> Layer:
+    """The lowest layer of an image whose containers run."""
+    program = Path("/bin/busybox")
+    applets = subprocess.run([str(program), "--list"], capture_output=True, text=True, check=True).stdout.split()
+    return layer(tmp_path_factory.mktemp("busybox"), starter.layer(program.read_bytes(), applets))
