@@ -1,6 +1,6 @@
 """What a pod's shim answers. Verbs are addressed by the container's id (`TAKE` by the pod's)."""
 
-from cribus.api.verb import Empty, Message, Verb
+from cribus.api.verb import Addressed, Empty, Message, Once
 
 SERVICE = "shim"
 
@@ -59,9 +59,9 @@ class StreamOpened(Message, frozen=True):
     tty: bool = False
 
 
-TAKE = Verb(SERVICE, "take", Take, Empty, addressed=True)
-RELEASE = Verb(SERVICE, "release", Named, Empty, addressed=True)  # drained, acknowledged, forgotten
-EXEC_SYNC = Verb(SERVICE, "exec_sync", ExecSync, ExecSyncDone, addressed=True, repeatable=False)
-EXEC = Verb(SERVICE, "exec", OpenExec, StreamOpened, addressed=True, repeatable=False)
-ATTACH = Verb(SERVICE, "attach", OpenAttach, StreamOpened, addressed=True, repeatable=False)
-REOPEN_LOG = Verb(SERVICE, "reopen_log", Named, Empty, addressed=True)
+TAKE = Addressed(SERVICE, "take", Take, Empty)
+RELEASE = Addressed(SERVICE, "release", Named, Empty)  # drained, acknowledged, forgotten
+EXEC_SYNC = Once(SERVICE, "exec_sync", ExecSync, ExecSyncDone)
+EXEC = Once(SERVICE, "exec", OpenExec, StreamOpened)
+ATTACH = Once(SERVICE, "attach", OpenAttach, StreamOpened)
+REOPEN_LOG = Addressed(SERVICE, "reopen_log", Named, Empty)

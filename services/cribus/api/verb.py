@@ -18,31 +18,32 @@ class Empty(Message, frozen=True):
 
 
 class Verb(Generic[Q, A]):
-    """One thing a service can be asked: the only place where its name is written.
+    """One thing a service can be asked: the only place where its name is written."""
 
-    `addressed` verbs carry an id in the subject: one of many processes of the service answers.
-    A verb that is not `repeatable` must not run twice for one request id, not even after its server
-    died half-way: the caller is told ABORTED then.
-    """
+    __slots__ = ("answer", "name", "request", "service")
+    addressed = False  # an id in the subject says which of the service's processes answers
+    repeatable = True  # asking again for what a dead server may have begun does no harm
 
-    __slots__ = ("addressed", "answer", "name", "repeatable", "request", "service")
-
-    def __init__(
-        self,
-        service: str,
-        name: str,
-        request: type[Q],
-        answer: type[A],
-        *,
-        addressed: bool = False,
-        repeatable: bool = True,
-    ) -> None:
+    def __init__(self, service: str, name: str, request: type[Q], answer: type[A]) -> None:
         self.service = service
         self.name = name
         self.request = request
         self.answer = answer
-        self.addressed = addressed
-        self.repeatable = repeatable
+
+
+class Addressed(Verb[Q, A]):
+    """A verb for one process of many."""
+
+    __slots__ = ()
+    addressed = True
+
+
+class Once(Addressed[Q, A]):
+    """An addressed verb that must not run twice for one request id, not even after its server died
+    half-way: the caller is told ABORTED then."""
+
+    __slots__ = ()
+    repeatable = False
 
 
 class Call(Protocol):

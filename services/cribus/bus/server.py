@@ -178,6 +178,7 @@ async def serve(connection: Connection, table: Table, unheard: Table) -> AsyncIt
         pending_msgs_limit=-1,
         pending_bytes_limit=-1,
     )
+    await connection.while_up(connection.nats.flush)  # from here on nobody is told that we are not there
     try:
         yield
     finally:

@@ -58,16 +58,16 @@ def normalised(rules: list[dict[str, Any]]) -> tuple[bool, dict[tuple[str, int, 
 def program(default: bool, exceptions: dict[tuple[str, int, int], int]) -> bytes:
     """The eBPF instructions: 1 in r0 permits. Context: access << 16 | kind, major, minor (u32 each)."""
     code = [
-        _ins(0x61, 2, 1, 0),  # r2 = word at context + 0
-        _ins(0xBC, 3, 2),  # r3 = r2
-        _ins(0x54, 2, imm=0xFFFF),  # r2 = kind
-        _ins(0x74, 3, imm=16),  # r3 = access
-        _ins(0x61, 4, 1, 4),  # r4 = major
-        _ins(0x61, 5, 1, 8),  # r5 = minor
+        _ins(0x61, (2, 1), 0),  # r2 = word at context + 0
+        _ins(0xBC, (3, 2)),  # r3 = r2
+        _ins(0x54, (2, 0), imm=0xFFFF),  # r2 = kind
+        _ins(0x74, (3, 0), imm=16),  # r3 = access
+        _ins(0x61, (4, 1), 4),  # r4 = major
+        _ins(0x61, (5, 1), 8),  # r5 = minor
     ]
     for (kind, major, minor), bits in exceptions.items():
         code += _exception(default, (_KIND[kind], major, minor), bits)
-    code += [_ins(0xB7, 0, imm=int(default)), _ins(0x95)]
+    code += [_ins(0xB7, (0, 0), imm=int(default)), _ins(0x95)]
     return b"".join(code)
 
 
@@ -78,16 +78,16 @@ def _exception(default: bool, device: tuple[int, int, int], bits: int) -> list[b
     """
     kind, major, minor = device
     tests = [(0x55, 2, kind)]  # jump on if r2 != kind
-    body = [_ins(0xBC, 6, 3), _ins(0x54, 6, imm=bits if default else 7 & ~bits)]
+    body = [_ins(0xBC, (6, 3)), _ins(0x54, (6, 0), imm=bits if default else 7 & ~bits)]
     tests.append((0x15 if default else 0x55, 6, 0))
     tests += [(0x55, register, value) for register, value in ((4, major), (5, minor)) if value >= 0]
-    after = [_ins(0xB7, 0, imm=int(not default)), _ins(0x95)]
+    after = [_ins(0xB7, (0, 0), imm=int(not default)), _ins(0x95)]
     out: list[bytes] = []
     total = len(tests) + len(body) + len(after)
     for at, (opcode, register, value) in enumerate(tests):
         if at == 1:
             out += body
-        out.append(_ins(opcode, register, offset=total - len(out) - 1, imm=value))
+        out.append(_ins(opcode, (register, 0), offset=total - len(out) - 1, imm=value))
     return out + after
 
 
@@ -147,8 +147,9 @@ def _call(command: int, attributes: ctypes.Array[ctypes.c_char]) -> int:
     return result
 
 
-def _ins(opcode: int, dst: int = 0, src: int = 0, offset: int = 0, imm: int = 0) -> bytes:
-    return struct.pack("=BBhi", opcode, src << 4 | dst, offset, imm)
+def _ins(opcode: int, registers: tuple[int, int] = (0, 0), offset: int = 0, imm: int = 0) -> bytes:
+    """struct bpf_insn; `registers` are destination and source."""
+    return struct.pack("=BBhi", opcode, registers[1] << 4 | registers[0], offset, imm)
 
 
 def _parts(rule: dict[str, Any]) -> tuple[str, int, int, str]:

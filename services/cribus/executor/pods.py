@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 from typing import Any
@@ -131,17 +132,27 @@ async def _unmake(node: Node, pod: str, cgroup: str) -> None:
     if cgroup:
         await ending.empty_cgroup(node, cgroup)
         await asyncio.to_thread(node.tree.delete, cgroup)
-    directory = node.pod(pod)
-    for path in _mounts_below(directory):
+    await asyncio.to_thread(_unpin, node.pod(pod))
+
+
+def _unpin(directory: str) -> None:
+    """Away with the pod's mounts: the pins go with the directory that they are mounted in, at once,
+    because every umount waits for the kernel's readers."""
+    for name in ("ns", "shm"):
         with contextlib.suppress(FileNotFoundError):
-            mount.umount(path, mount.MNT_DETACH)
+            while _detached(f"{directory}/{name}"):
+                pass  # a repeat after a crash may have mounted it twice
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(f"{directory}/ns"):
             os.unlink(f"{directory}/ns/{name}")
 
 
-def _mounts_below(directory: str) -> list[str]:
-    """Mount points below a directory, the latest first."""
-    with open("/proc/self/mountinfo") as file:
-        points = [line.split(" ", 5)[4] for line in file]
-    return [point for point in reversed(points) if point.startswith(directory + "/")]
+def _detached(path: str) -> bool:
+    """Whether something was mounted there; it is not any more."""
+    try:
+        mount.umount(path, mount.MNT_DETACH)
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # no mount point
+            return False
+        raise
+    return True
