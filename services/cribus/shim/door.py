@@ -39,6 +39,7 @@ class Door:
         self._pod = pod
         self._sock = descriptors.listen_at(folder, SOCKET)
         self._sock.setblocking(False)
+        self._clients: set[socket.socket] = set()
         loop.watch(self._sock.fileno(), READ, self._knock)
 
     def _knock(self, _: int) -> None:
@@ -47,6 +48,7 @@ class Door:
         except OSError:  # it went away again, or descriptors are short: it will knock again
             return
         client.setblocking(False)
+        self._clients.add(client)
         self._loop.watch(client.fileno(), READ, lambda _: self._hear(client))
 
     def _hear(self, client: socket.socket) -> None:
@@ -57,8 +59,7 @@ class Door:
         except OSError:
             data, fds = b"", []
         if not data:
-            self._loop.forget(client.fileno())
-            client.close()
+            self._leave(client)
             return
         said = msgpack.unpackb(data)
         if "pid" in said and fds:
@@ -69,6 +70,18 @@ class Door:
         answer, passed = self._answer(said)
         with contextlib.suppress(OSError):  # a client that died meanwhile
             descriptors.send(client, msgpack.packb(answer), passed)
+
+    def _leave(self, client: socket.socket) -> None:
+        self._loop.forget(client.fileno())
+        self._clients.discard(client)
+        client.close()
+
+    def close(self) -> None:
+        """Listen no longer, and let everybody go."""
+        for client in list(self._clients):
+            self._leave(client)
+        self._loop.forget(self._sock.fileno())
+        self._sock.close()
 
     def _forked(self, said: dict[str, Any], pidfd: int) -> None:
         waiting = self.execs.get(said["exec"])

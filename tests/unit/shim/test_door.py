@@ -1,5 +1,6 @@
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgpack
@@ -24,13 +25,16 @@ class Waiting:
 
 
 @pytest.fixture
-def door(turning: Turning, tmp_path: Path) -> Door:
-    return Door(turning.loop, os.open(tmp_path, os.O_RDONLY), "pod")
+def door(turning: Turning, tmp_path: Path) -> Iterator[Door]:
+    one = Door(turning.loop, os.open(tmp_path, os.O_RDONLY), "pod")
+    yield one
+    one.close()
 
 
 @pytest.fixture
-def client(door: Door, tmp_path: Path) -> socket.socket:
-    return descriptors.connect_at(os.open(tmp_path, os.O_RDONLY), "shim.sock", 5)
+def client(door: Door, tmp_path: Path) -> Iterator[socket.socket]:
+    with descriptors.connect_at(os.open(tmp_path, os.O_RDONLY), "shim.sock", 5) as one:
+        yield one
 
 
 def heard(turning: Turning, client: socket.socket) -> tuple[dict[str, object], list[int]]:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from cribus.api import events, shim
 from cribus.bus import service
+from cribus.errors import FailedPrecondition, Unavailable
 
 from tests.unit.shim.rig import Rig, until
 
@@ -104,3 +105,94 @@ def test_fifty_kills_lose_and_double_nothing(rig: Rig) -> None:
     assert len(got[b"stdout"]) == len(want)
     digests = {hashlib.sha256(got[name]).hexdigest() for name in (b"stdout", b"stderr")}
     assert digests == {hashlib.sha256(want).hexdigest()}
+
+
+def take(rig: Rig, log: Path | None = None, **more: Any) -> None:
+    wanted = shim.Take(container=CONTAINER, pod=POD, log_path=str(log) if log else "", **more)
+    ask(rig, shim.TAKE, wanted, POD)
+
+
+def test_a_log_reopened_under_a_flood_loses_nothing(rig: Rig) -> None:
+    log = rig.logs / "c.log"
+    one = rig.container(CONTAINER, ["sh", "-c", "seq 1 3000000"])
+    rig.shim(POD)
+
+    async def main() -> int:
+        renamed = 0
+        async with service.connect(rig.settings, "manager") as bus:
+            await bus.events.ensure()
+            await bus.call(shim.TAKE, shim.Take(container=CONTAINER, pod=POD, log_path=str(log)), id=POD)
+            while not one.dead(0):
+                log.rename(rig.logs / f"c.{renamed}")
+                renamed += 1
+                try:
+                    await bus.call(shim.REOPEN_LOG, shim.Named(container=CONTAINER), id=CONTAINER)
+                except FailedPrecondition:  # it has just ended
+                    break
+        return renamed
+
+    renamed = asyncio.run(main())
+    assert renamed > 2
+    news(rig)
+    parts = [rig.logs / f"c.{k}" for k in range(renamed)] + [log]
+    assert all(part.read_bytes()[-1:] in (b"\n", b"") for part in parts if part.exists())
+    text = b"".join(logged(part)[b"stdout"] for part in parts if part.exists())
+    assert text == b"".join(b"%d\n" % k for k in range(1, 3000001))
+
+
+def test_take_is_idempotent_and_release_forgets(rig: Rig) -> None:
+    one = rig.container(CONTAINER, ["sh", "-c", "echo a; exec sleep 1000"])
+    rig.shim(POD)
+    take(rig, rig.logs / "c.log")
+    take(rig, rig.logs / "c.log")
+    one.kill()
+    assert news(rig).exit_code == 137
+    ask(rig, shim.RELEASE, shim.Named(container=CONTAINER), CONTAINER)
+    assert not (one.folder / "take.json").exists()
+    assert os.listdir(rig.run / "pods" / POD / "exits") == []
+    assert logged(rig.logs / "c.log")[b"stdout"] == b"a\n"
+    with pytest.raises(Unavailable):
+        ask(rig, shim.REOPEN_LOG, shim.Named(container=CONTAINER), CONTAINER)
+
+
+def test_take_of_what_is_not_there(rig: Rig) -> None:
+    rig.shim(POD)
+    with pytest.raises(FailedPrecondition, match="create"):
+        take(rig)
+
+
+def test_without_its_keeper_a_container_is_served_to_its_end(rig: Rig) -> None:
+    one = rig.container(CONTAINER, ["sh", "-c", "read x; echo after; exit 9"], stdin=True)
+    rig.shim(POD)
+    take(rig, rig.logs / "c.log")
+    rig.end(one.keeper)
+    os.kill(one.pid, 0)
+    one.kill(15)
+    event = news(rig)
+    assert (event.exit_code, event.exit_known) == (143, True)
+
+
+def test_news_waits_for_the_bus_and_is_told_once(rig: Rig) -> None:
+    one = rig.container(CONTAINER, ["sleep", "1000"])
+    process = rig.shim(POD)
+    take(rig)
+    assert rig.nats
+    rig.end(rig.nats)
+    one.kill()
+    exits = rig.run / "pods" / POD / "exits"
+    until(lambda: os.listdir(exits), 5, "the exit is kept")
+    rig.end(process)
+    process = rig.shim(POD, wait=False)
+    rig.start_nats()
+    first = news(rig)
+    until(lambda: not os.listdir(exits), 10, "the exit was acknowledged")
+    rig.end(process)
+    rig.shim(POD)
+    assert first.exit_code == 137
+
+    async def count() -> int:
+        async with service.connect(rig.settings, "manager") as bus:
+            found = await bus.connection.nats.jetstream().stream_info("cribus_unit_events")
+            return int(found.state.messages)
+
+    assert asyncio.run(count()) == 1
