@@ -1,0 +1,109 @@
+"""Which shims live, with processes that are only as much of a shim as this room can see."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cribus.errors import Unavailable
+from cribus.shimd import shims as room
+from cribus.shimd.adopt import Shim
+from cribus.shimd.roster import Roster
+from cribus.shimd.shims import Shims
+
+SLEEPER = "import os, sys, time; os.write(int(sys.argv[1]), b'1'); os.close(int(sys.argv[1])); time.sleep(1000)"
+
+
+class Place:
+    def __init__(self, base: Path) -> None:
+        self.roster = Roster(str(base))
+        self.script = SLEEPER
+        self.started: list[subprocess.Popen[bytes]] = []
+        self.more = asyncio.Event()
+        self.shims = Shims(self.roster, self.spawn)
+
+    async def spawn(self, pod: str, ready: int) -> Shim:
+        one = self._popen(ready)
+        self.more.set()
+        return one
+
+    def _popen(self, ready: int) -> Shim:
+        process = subprocess.Popen([sys.executable, "-c", self.script, str(ready)], pass_fds=[ready])
+        self.started.append(process)
+        return Shim(process.pid, os.pidfd_open(process.pid))
+
+    def play(self, scenario: Callable[["Place"], Coroutine[Any, Any, None]]) -> None:
+        async def main() -> None:
+            async with asyncio.timeout(30):
+                await scenario(self)
+                await self.shims.close()
+
+        try:
+            asyncio.run(main())
+        finally:
+            for process in self.started:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+async def started(place: Place, count: int) -> None:
+    while len(place.started) < count:
+        place.more.clear()
+        await place.more.wait()
+
+
+def test_start_is_idempotent_and_stop_too(place: Place) -> None:
+    async def scenario(place: Place) -> None:
+        pids = await asyncio.gather(*(place.shims.start("a") for _ in range(5)))
+        assert set(pids) == {place.started[0].pid}
+        assert place.shims.pids() == {"a": pids[0]}
+        assert place.roster.wanted() == ["a"]
+        await asyncio.gather(place.shims.stop("a"), place.shims.stop("a"))
+        await place.shims.stop("a")
+        assert place.shims.pids() == {}
+        assert place.roster.wanted() == []
+        assert place.started[0].wait() == -signal.SIGKILL
+        assert len(place.started) == 1
+
+    place.play(scenario)
+
+
+def test_one_that_dies_is_started_again_at_once_and_then_more_slowly(place: Place) -> None:
+    async def scenario(place: Place) -> None:
+        loop = asyncio.get_running_loop()
+        await place.shims.start("a")
+        begun = loop.time()
+        for count in (1, 2):
+            place.started[-1].kill()
+            await started(place, count + 1)
+        assert loop.time() - begun < 1
+        begun = loop.time()
+        place.script = "raise SystemExit(1)"
+        place.started[-1].kill()
+        await started(place, 6)
+        assert loop.time() - begun > 0.1 + 0.2
+        await place.shims.stop("a")
+
+    place.play(scenario)
+
+
+def test_one_that_does_not_come_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "READY", 0.5)
+    place.script = "raise SystemExit(1)"
+
+    async def scenario(place: Place) -> None:
+        with pytest.raises(Unavailable, match="does not come up"):
+            await place.shims.start("a")
+        await place.shims.stop("a")
+
+    place.play(scenario)
