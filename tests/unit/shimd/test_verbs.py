@@ -24,6 +24,12 @@ def supervisor(rig: Rig) -> "subprocess.Popen[bytes]":
     return rig.popen([sys.executable, "-m", "cribus.shimd"])
 
 
+def forked_by(pid: int) -> int:
+    """The one child of a process."""
+    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(child)
+
+
 async def live(bus: Bus) -> dict[str, int]:
     return (await bus.call(shimd.LIST_SHIMS, Empty())).pids
 
@@ -70,8 +76,7 @@ def test_shims_live_when_the_fork_server_dies_and_the_supervisor_ends(rig: Rig) 
         process = supervisor(rig)
         async with service.connect(rig.settings, "manager") as bus, asyncio.timeout(40):
             pid = (await bus.call(shimd.START_SHIM, shimd.StartShim(pod=PODS[0]))).pid
-            (forker,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-            os.kill(int(forker), signal.SIGKILL)
+            os.kill(forked_by(process.pid), signal.SIGKILL)
             await asyncio.to_thread(until, lambda: process.poll() == 1, 10, "shimd ends")
             os.kill(pid, 0)
             supervisor(rig)
