@@ -142,7 +142,7 @@ class Events:
         try:
             while self._connection.up.is_set():
                 try:
-                    messages = await subscription.fetch(64, timeout=_POLL)
+                    messages = await subscription.fetch(1, timeout=_POLL)
                 except NatsTimeout:
                     continue
                 for msg in messages:

@@ -53,6 +53,12 @@ def pidfd_exit(pidfd: int) -> int | None:
     return status
 
 
+def remembers_exits() -> bool:
+    """Whether this kernel keeps a reaped process's status for `pidfd_exit`."""
+    major, minor = (int(part) for part in os.uname().release.split(".")[:2])
+    return (major, minor) >= (6, 15)
+
+
 def _stat(pid: int) -> list[bytes]:
     """Fields of /proc/<pid>/stat from the third on; empty when the process is gone."""
     try:

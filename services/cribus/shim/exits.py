@@ -68,17 +68,23 @@ class Death:
     def _died(self, _: int) -> None:
         """It is dead; now who says how? A hang-up of the pidfd means that it was reaped."""
         self._loop.watch(self._pidfd, 0, self._reaped)
+        if not process.remembers_exits():
+            self._watch_folder()
+        self._timers.append(self._loop.later(_NO_WITNESS, self._nobody))
+        self._look(0)
+
+    def _watch_folder(self) -> None:
+        """For kernels that do not tell: closing an inotify waits some 15 ms for the kernel's readers."""
         self._inotify = inotify.init()
         try:
             inotify.add_watch(self._inotify, self._folder, inotify.IN_MOVED_TO | inotify.IN_ONLYDIR)
             self._loop.watch(self._inotify, READ, self._look)
         except FileNotFoundError:
             note("run directory is gone", folder=self._folder)
-        self._timers.append(self._loop.later(_NO_WITNESS, self._nobody))
-        self._look(0)
 
     def _look(self, _: int) -> None:
-        inotify.read(self._inotify)
+        if self._inotify >= 0:
+            inotify.read(self._inotify)
         found = _from_keeper(self._folder)
         if found is not None:
             self._finish(found)
@@ -88,7 +94,7 @@ class Death:
         found = _from_keeper(self._folder)
         if found is not None:
             self._finish(found)
-        elif self.keeper_lives():
+        elif self.keeper_lives() and not process.remembers_exits():
             self._timers.append(self._loop.later(_SLOW_KEEPER, self._ask_kernel))
         else:
             self._ask_kernel()
