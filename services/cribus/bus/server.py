@@ -35,12 +35,13 @@ _logger = logging.getLogger(__name__)
 class _Job:
     """One request id: who waits for it, and its answer once there is one."""
 
-    __slots__ = ("answer", "at", "deaf", "left", "replies")
+    __slots__ = ("answer", "at", "deaf", "left", "replies", "unheard")
 
     def __init__(self, reply: str) -> None:
         self.replies = {reply}
         self.left = False  # the caller said that it goes away
         self.deaf = 0  # reply subjects at which nobody listened
+        self.unheard: Callable[[], None] | None = None  # what to do when nobody heard the answer, once
         self.answer: list[bytes] | None = None
         self.at = 0.0
 
@@ -66,6 +67,7 @@ class Server:
         if meta.n == 0:
             if known is not None:
                 known.left = True
+                _tell(known)
         elif known is None:
             self._forget_old()
             job = self._jobs[meta.id] = _Job(msg.reply)  # before any await: its repeat may be next in line
@@ -119,7 +121,7 @@ class Server:
         if handler is None:
             return ""
 
-        def tell() -> None:
+        def unheard() -> None:
             task = asyncio.ensure_future(handler(made))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -127,10 +129,11 @@ class Server:
         def nobody(msg: Msg) -> None:
             job.deaf += 1
             if job.deaf == len(job.replies):
-                tell()
+                _tell(job)
 
+        job.unheard = unheard
         if job.left:
-            tell()
+            _tell(job)
             return ""
         token = uuid.uuid4().hex
         self._connection.answers[token] = nobody
@@ -138,12 +141,15 @@ class Server:
         return self._connection.reply_to(token)
 
     def _forget_old(self) -> None:
+        """The oldest answers go first; one that is still being made stays behind the others for now."""
         horizon = time.monotonic() - _KEEP
-        for id, job in list(self._jobs.items()):
+        while self._jobs:
+            id, job = next(iter(self._jobs.items()))
             if job.answer is None:
-                continue
+                self._jobs.move_to_end(id)
+                return
             if job.at > horizon:
-                break
+                return
             del self._jobs[id]
 
     async def drain(self) -> None:
@@ -152,6 +158,13 @@ class Server:
             await asyncio.wait(self._tasks, timeout=_DRAIN)
         for task in self._tasks:
             task.cancel()
+
+
+def _tell(job: _Job) -> None:
+    """Nobody heard the answer: say so, if there is one and if this was not said before."""
+    tell, job.unheard = job.unheard, None
+    if tell is not None:
+        tell()
 
 
 def _explained(name: str, error: BaseException) -> BaseException:

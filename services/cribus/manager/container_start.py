@@ -1,10 +1,12 @@
-"""StartContainer: the executor makes the process up to its barrier, the shim takes its output, and
-only then may it run."""
+"""StartContainer: the executor makes the process up to its barrier; then it runs, and the shim takes its
+output. Neither waits for the other: until the shim is there the keeper holds what was written."""
 
 import asyncio
 import logging
 import os
 import time
+from collections.abc import Awaitable
+from typing import TypeVar, cast
 
 from cribus import log
 from cribus.api import executor, shim
@@ -15,6 +17,8 @@ from cribus.manager.node import Node
 from cribus.manager.records import Container, State
 
 START_ERROR_CODE = 128  # exit code of a container whose program could not be started, as containerd's
+P = TypeVar("P")
+T = TypeVar("T")
 _logger = logging.getLogger(__name__)
 
 
@@ -53,7 +57,10 @@ async def _start(node: Node, record: Container) -> None:
     try:
         created = await _created(node, record)
         started_at = time.time_ns()
-        await node.call(executor.START, executor.Named(container=record.id))
+        await _both(
+            node.call(executor.START, executor.Named(container=record.id)),
+            node.call(shim.TAKE, _take(record), id=record.pod),
+        )
     except Exception as error:
         await _failed(node, record, error)
         raise
@@ -65,19 +72,29 @@ async def _start(node: Node, record: Container) -> None:
 
 
 async def _created(node: Node, record: Container) -> executor.Created:
-    """A process at its barrier, and the shim that has its output; STARTING is durable by then."""
+    """A process at its barrier; STARTING is durable by then."""
     pod = node.records.sandboxes[record.pod]
-    made, moved = await asyncio.gather(
-        node.call(executor.CREATE, executor.Create(container=record.id, pod=record.pod, handler=pod.handler)),
+    _, made = await _both(
         lifecycle.move(node, record, State.STARTING, started_at=time.time_ns(), start_request=log.current("request")),
-        return_exceptions=True,
+        node.call(executor.CREATE, executor.Create(container=record.id, pod=record.pod, handler=pod.handler)),
     )
-    # Both to their end, also when one fails: what is undone afterwards must not be half-way.
-    for outcome in (moved, made):
+    return made
+
+
+async def _both(first: Awaitable[P], second: Awaitable[T]) -> tuple[P, T]:
+    """Side by side, each to its end, also when one fails: what is undone afterwards must not be half-way.
+
+    Raises the first one's failure before the second's.
+    """
+    outcomes = await asyncio.gather(first, second, return_exceptions=True)
+    for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
-    assert isinstance(made, executor.Created)
-    take = shim.Take(
+    return cast(tuple[P, T], tuple(outcomes))
+
+
+def _take(record: Container) -> shim.Take:
+    return shim.Take(
         container=record.id,
         pod=record.pod,
         log_path=record.log_path,
@@ -85,8 +102,6 @@ async def _created(node: Node, record: Container) -> executor.Created:
         stdin=record.config.stdin,
         stdin_once=record.config.stdin_once,
     )
-    await node.call(shim.TAKE, take, id=record.pod)
-    return made
 
 
 async def _failed(node: Node, record: Container, error: Exception) -> None:

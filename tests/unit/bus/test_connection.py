@@ -11,7 +11,7 @@ from cribus.errors import Unavailable
 def test_nothing_is_sent_late(with_server: Any) -> None:
     async def scenario(server: Any) -> None:
         async with service.connect(server.settings, "cli") as bus:
-            heard: list[bytes] = []
+            heard: asyncio.Queue[bytes] = asyncio.Queue()
             assert await bus.connection.send("cribus.unit.manager.x", b"1")
             await server.kill()
             await bus.connection.down.wait()
@@ -21,14 +21,13 @@ def test_nothing_is_sent_late(with_server: Any) -> None:
             async with service.connect(server.settings, "manager") as other:
 
                 async def hear(msg: Any) -> None:
-                    heard.append(msg.data)
+                    heard.put_nowait(msg.data)
 
                 await other.connection.nats.subscribe("cribus.unit.manager.x", cb=hear)
                 await other.connection.nats.flush()
                 assert await bus.connection.send("cribus.unit.manager.x", b"2")
                 await bus.connection.nats.flush()
-                await other.connection.nats.flush()
-            assert heard == [b"2"]
+                assert await heard.get() == b"2"
 
     with_server(scenario)
 
