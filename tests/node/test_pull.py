@@ -248,7 +248,7 @@ def test_whiteouts_and_opaque_folders(clean: Node, registry: Registry, busybox: 
     listing = inside.sh(
         "cd /; ls -d gone single; for d in opaque again implied replaced kept; do echo $d $(ls $d); done; :"
     )
-    assert listing.splitlines()[-5:] == ["opaque new", "again new", "implied new", "replaced", "kept file new"]
+    assert listing.splitlines() == ["opaque new", "again new", "implied new", "replaced", "kept file new"]
     assert not {"gone", "single"} & set(os.listdir(inside.root))
     assert not [name for name in os.listdir(inside.root) if name.startswith(".wh.")]
     inside.end()
@@ -318,7 +318,7 @@ def test_a_layer_in_use_outlives_its_image(clean: Node, registry: Registry, busy
     inside.end()
     clean.crictl("pull", image)
     clean.crictl("rmi", image)
-    assert extra.diff_id[7:39] not in leftovers(clean)["layers"]
+    assert extra.diff_id[7:] not in leftovers(clean)["layers"]
 
 
 def test_killed_in_the_middle_a_pull_goes_on_where_it_was(
@@ -333,7 +333,7 @@ def test_killed_in_the_middle_a_pull_goes_on_where_it_was(
     pulling.start()
     assert faulty.stalled.wait(20)
     layers = clean.root / "images" / "layers"
-    until(lambda: (layers / small.diff_id[7:39]).exists(), 10, "the small layer is there")
+    until(lambda: (layers / small.diff_id[7:]).exists(), 10, "the small layer is there")
     partial = clean.root / "images" / "partial" / large.digest[7:]
     until(lambda: partial.exists() and partial.stat().st_size > 5 << 20, 10, "the large one has begun")
     os.kill(clean.services()["images"], signal.SIGKILL)
@@ -375,7 +375,7 @@ def test_save_and_load(clean: Node, registry: Registry, busybox: Layer, tmp_path
         inside.end()
     clean.crictl("rmi", image)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    assert "Error" in run_load(clean, file)
+    assert "cannot be read" in run_load(clean, file)
 
 
 def run_load(node: Node, path: Path) -> str:

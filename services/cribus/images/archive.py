@@ -9,59 +9,74 @@ import io
 import json
 import os
 import tarfile
+import threading
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+import msgspec
+
 from cribus.api.images import Load, Loaded, Save
 from cribus.api.verb import Empty
-from cribus.errors import InvalidArgument, NotFound
-from cribus.images import manifest
+from cribus.errors import DataLoss, InvalidArgument, NotFound
+from cribus.images import bring, manifest, pull
 from cribus.images.content import CHUNK, digest_of
 from cribus.images.node import Node
-from cribus.images.pull import bring_layers
 from cribus.images.reference import parse
 from cribus.images.store import Image
+from cribus.linux import files
+from cribus.oci import image_spec
 
-_NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
-_PLAIN_LAYER = "application/vnd.oci.image.layer.v1.tar"
-_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-_CONFIG = "application/vnd.oci.image.config.v1+json"
+_NAMES = (image_spec.CONTAINERD_NAME, image_spec.REF_NAME)
 _SMALL = 8 << 20
 
 
 class _Files:
-    """The files of a layout, in a folder or in a tar."""
+    """The files of a layout, in a folder or in a tar. Close it after use."""
 
     def __init__(self, path: str) -> None:
         self._folder = Path(path)
         self._tar: tarfile.TarFile | None = None
+        self._turn = threading.Lock()  # a tar has one position for all who read it
         if not self._folder.is_dir():
             try:
                 self._tar = tarfile.open(path)  # noqa: SIM115 - open as long as the load goes on
             except FileNotFoundError as error:
                 raise NotFound(f"{path} does not exist on the node") from error
-            except (tarfile.TarError, OSError) as error:
+            except (tarfile.TarError, OSError, EOFError) as error:
                 raise InvalidArgument(f"{path} is neither a tar archive nor a folder: {error}") from error
 
+    def close(self) -> None:
+        if self._tar is not None:
+            self._tar.close()
+
     def open(self, name: str) -> IO[bytes]:
-        """Raises NotFound."""
+        """Raises NotFound, InvalidArgument, DataLoss."""
         try:
             if self._tar is None:
-                return (self._folder / _inside(name)).open("rb")
-            file = self._tar.extractfile(_inside(name))
+                fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    return open(files.openat2(fd, _inside(name), os.O_RDONLY | os.O_NONBLOCK), "rb")
+                finally:
+                    os.close(fd)
+            with self._turn:
+                file = self._tar.extractfile(_inside(name))
         except (FileNotFoundError, KeyError) as error:
             raise NotFound(f"the archive has no {name}; it is incomplete") from error
+        except (tarfile.TarError, OSError, EOFError) as error:
+            raise DataLoss(f"the archive's {name} cannot be read: {error}") from error
         if file is None:
             raise InvalidArgument(f"the archive's {name} is no file")
         return file
 
     def read(self, name: str) -> bytes:
-        with self.open(name) as file:
-            data = file.read(_SMALL + 1)
-        if len(data) > _SMALL:
-            raise InvalidArgument(f"the archive's {name} is larger than {_SMALL} bytes")
+        data = b""
+        for chunk in self.chunks(name, 0):
+            data += chunk
+            if len(data) > _SMALL:
+                raise InvalidArgument(f"the archive's {name} is larger than {_SMALL} bytes")
         return data
 
     def has(self, name: str) -> bool:
@@ -73,8 +88,17 @@ class _Files:
 
     def chunks(self, name: str, offset: int) -> Iterator[bytes]:
         with self.open(name) as file:
-            file.seek(offset)
-            while chunk := file.read(CHUNK):
+            at = offset
+            while True:
+                try:
+                    with self._turn:
+                        file.seek(at)
+                        chunk = file.read(CHUNK)
+                except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+                    raise DataLoss(f"the archive's {name} cannot be read: {error}") from error
+                if not chunk:
+                    return
+                at += len(chunk)
                 yield chunk
 
 
@@ -91,64 +115,85 @@ def _blob(digest: str) -> str:
 async def load(node: Node, request: Load) -> Loaded:
     """Import every image of an archive. Raises NotFound, InvalidArgument, DataLoss."""
     source = await asyncio.to_thread(_Files, request.path)
-    if await asyncio.to_thread(source.has, "index.json"):
-        found = [one async for one in _from_layout(node, source)]
-    elif await asyncio.to_thread(source.has, "manifest.json"):
-        found = [one async for one in _from_docker(node, source)]
-    else:
-        raise InvalidArgument(f"{request.path} has neither index.json (OCI layout) nor manifest.json (docker archive)")
+    try:
+        if await asyncio.to_thread(source.has, "index.json"):
+            found = [one async for one in _from_layout(node, source)]
+        elif await asyncio.to_thread(source.has, "manifest.json"):
+            found = [one async for one in _from_docker(node, source)]
+        else:
+            raise InvalidArgument(
+                f"{request.path} has neither index.json (OCI layout) nor manifest.json (docker archive)"
+            )
+    finally:
+        await asyncio.to_thread(source.close)
     references: list[str] = []
     for image, names in found:
         wanted = [parse(name) for name in names or ([request.reference] if request.reference else [])]
         tagged = [one.tagged for one in wanted if one.tag]
         digested = sorted({f"{one.name}@{image.manifest}" for one in wanted})
-        node.store.add(image, [*digested, *tagged])
+        pull.name(node, image, [*digested, *tagged])
         references += tagged or [image.id]
-    await asyncio.to_thread(node.count)
     return Loaded(references=references)
 
 
 async def _from_layout(node: Node, source: _Files) -> AsyncIterator[tuple[Image, list[str]]]:
     index = manifest.document(await asyncio.to_thread(source.read, "index.json"), "index.json")
-    for descriptor in index.get("manifests", []):
-        annotations = descriptor.get("annotations") or {}
-        data = await asyncio.to_thread(source.read, _blob(descriptor["digest"]))
-        if manifest.is_index(manifest.document(data, "the index"), descriptor.get("mediaType", "")):
-            data = await asyncio.to_thread(source.read, _blob(manifest.chosen(json.loads(data))))
-        config = await asyncio.to_thread(source.read, _blob(manifest.config_digest(data)))
-        await asyncio.to_thread(node.content.write, config, manifest.config_digest(data))
-        digest = await asyncio.to_thread(node.content.write, data)
-        image = manifest.image(data, digest, config)
-        await bring_layers(node, image, lambda one, offset: source.chunks(_blob(one), offset), "")
+    for described in index.get("manifests") or []:
+        top = manifest.descriptor(described)
+        data = await asyncio.to_thread(source.read, _blob(top.digest))
+        body = manifest.document(data, "the manifest")
+        if manifest.is_index(body, top.media_type):
+            data = await asyncio.to_thread(source.read, _blob(manifest.chosen(body)))
+            body = manifest.document(data, "the manifest")
+        config = await asyncio.to_thread(source.read, _blob(manifest.config_of(body).digest))
+        image = manifest.image(data, digest_of(data), config)
+        blobs = {image.id: config, image.manifest: data}
+        await pull.keep(node, image, blobs, bring.Source(partial(_blob_chunks, source), lambda: None))
+        annotations = described.get("annotations") or {}
         name = next((annotations[key] for key in _NAMES if "/" in annotations.get(key, "")), "")
         yield image, [name] if name else []
 
 
 async def _from_docker(node: Node, source: _Files) -> AsyncIterator[tuple[Image, list[str]]]:
-    for one in json.loads(await asyncio.to_thread(source.read, "manifest.json")):
-        config = await asyncio.to_thread(source.read, one["Config"])
+    try:
+        listed = msgspec.json.decode(await asyncio.to_thread(source.read, "manifest.json"), type=list[_Docker])
+    except msgspec.DecodeError as error:
+        raise InvalidArgument(f"the archive's manifest.json is none: {error}") from error
+    for one in listed:
+        config = await asyncio.to_thread(source.read, one.Config)
         names = {}
         layers = []
-        for name in one["Layers"]:
+        for name in one.Layers:
             digest, size = await asyncio.to_thread(_measured, source, name)
             names[digest] = name
-            layers.append({"mediaType": _PLAIN_LAYER, "digest": digest, "size": size})
+            layers.append({"mediaType": image_spec.LAYER, "digest": digest, "size": size})
         made = {
             "schemaVersion": 2,
-            "mediaType": _MANIFEST,
-            "config": {"mediaType": _CONFIG, "digest": digest_of(config), "size": len(config)},
+            "mediaType": image_spec.MANIFEST,
+            "config": {"mediaType": image_spec.CONFIG, "digest": digest_of(config), "size": len(config)},
             "layers": layers,
         }
         data = json.dumps(made, separators=(",", ":")).encode()
-        await asyncio.to_thread(node.content.write, config)
-        digest = await asyncio.to_thread(node.content.write, data)
-        image = manifest.image(data, digest, config)
-        await bring_layers(node, image, partial(_layer_chunks, source, names), "")
-        yield image, one.get("RepoTags") or []
+        image = manifest.image(data, digest_of(data), config)
+        blobs = {image.id: config, image.manifest: data}
+        await pull.keep(node, image, blobs, bring.Source(_by_name(source, names), lambda: None))
+        yield image, one.RepoTags or []
 
 
-def _layer_chunks(source: _Files, names: dict[str, str], digest: str, offset: int) -> Iterator[bytes]:
-    return source.chunks(names[digest], offset)
+class _Docker(msgspec.Struct):
+    """One image of docker's manifest.json."""
+
+    Config: str
+    Layers: list[str]
+    RepoTags: list[str] | None = None
+
+
+def _blob_chunks(source: _Files, digest: str, offset: int, size: int) -> Iterator[bytes]:
+    return source.chunks(_blob(digest), offset)
+
+
+def _by_name(source: _Files, names: dict[str, str]) -> bring.Fetch:
+    return lambda digest, offset, size: source.chunks(names[digest], offset)
 
 
 def _measured(source: _Files, name: str) -> tuple[str, int]:
@@ -184,7 +229,7 @@ def _write(node: Node, images: list[tuple[str, Image]], path: str) -> None:
                         tar.add(node.content.path(digest), _blob(digest), filter=_anonymous)
                 index.append(_descriptor(node, image, name))
                 docker.append(_docker_entry(image, name))
-            add_file(tar, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+            add_file(tar, "oci-layout", image_spec.LAYOUT)
             add_file(tar, "index.json", json.dumps({"schemaVersion": 2, "manifests": index}).encode())
             add_file(tar, "manifest.json", json.dumps(docker).encode())
         os.rename(temporary, path)
@@ -195,7 +240,7 @@ def _write(node: Node, images: list[tuple[str, Image]], path: str) -> None:
 def _descriptor(node: Node, image: Image, name: str) -> dict[str, Any]:
     body = manifest.document(node.content.read(image.manifest), "the manifest")
     descriptor: dict[str, Any] = {
-        "mediaType": body.get("mediaType", _MANIFEST),
+        "mediaType": body.get("mediaType", image_spec.MANIFEST),
         "digest": image.manifest,
         "size": len(node.content.read(image.manifest)),
     }

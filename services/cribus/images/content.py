@@ -3,8 +3,7 @@
 import hashlib
 import os
 import re
-import shutil
-import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +11,12 @@ from cribus.errors import DataLoss, InvalidArgument, NotFound
 
 CHUNK = 1 << 20
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_STALE = 24 * 3600.0  # seconds after which the beginning of a blob is not worth keeping
 
 
 def hexadecimal(digest: str) -> str:
     """The hash itself. Raises InvalidArgument for anything but sha256:<64 hex digits>."""
-    if not _DIGEST.fullmatch(digest):
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
         raise InvalidArgument(f"{digest!r} is no digest that this store takes; it must be sha256: and 64 hex digits")
     return digest[7:]
 
@@ -32,7 +32,19 @@ class Content:
         self._blobs = root / "blobs" / "sha256"
         self._partial = root / "partial"
         for folder in (self._blobs, self._partial):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.sizes: dict[str, int] = {}  # of every blob that is there
+        for found in os.scandir(self._blobs):
+            self.sizes[f"sha256:{found.name}"] = found.stat().st_size
+
+    def clean(self, old: float = 0.0) -> None:
+        """Away with temporary files older than so many seconds, and with beginnings of blobs that nobody
+        came back for."""
+        now = time.time()
+        for found in os.scandir(self._partial):
+            allowed = _STALE if _DIGEST.fullmatch(f"sha256:{found.name}") else old
+            if now - found.stat().st_mtime >= allowed:
+                os.unlink(found.path)
 
     def path(self, digest: str) -> Path:
         return self._blobs / hexadecimal(digest)
@@ -41,8 +53,22 @@ class Content:
         """Where a blob grows; kept over restarts so that a pull goes on where it was."""
         return self._partial / hexadecimal(digest)
 
+    def begun(self, digest: str) -> int:
+        """How many bytes of a blob an earlier try has left."""
+        try:
+            return self.partial(digest).stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def has(self, digest: str) -> bool:
-        return self.path(digest).exists()
+        return digest in self.sizes
+
+    def note(self, digest: str) -> None:
+        """Look at the disk: someone else may have made this blob. Content with finding nothing."""
+        try:
+            self.sizes[digest] = self.path(digest).stat().st_size
+        except FileNotFoundError:
+            self.sizes.pop(digest, None)
 
     def read(self, digest: str) -> bytes:
         """A whole small blob. Raises NotFound."""
@@ -51,35 +77,26 @@ class Content:
         except FileNotFoundError as error:
             raise NotFound(f"blob {digest} is not in the store; pull the image again") from error
 
-    def chunks(self, digest: str) -> Iterator[bytes]:
-        with self.path(digest).open("rb") as file:
-            while chunk := file.read(CHUNK):
-                yield chunk
-
     def write(self, data: bytes, digest: str = "") -> str:
         """Store a small blob. Raises DataLoss when it is not what `digest` says."""
         real = digest_of(data)
         if digest and digest != real:
             raise DataLoss(f"content has digest {real}, not {digest} as was asked for; the registry lies or is broken")
         if not self.has(real):
-            temporary = self._partial / f"{hexadecimal(real)}.{os.getpid()}.{threading.get_ident()}"
+            temporary = self._partial / f"{real[7:]}.{os.getpid()}.tmp"
             temporary.write_bytes(data)
             temporary.rename(self.path(real))
+            self.sizes[real] = len(data)
         return real
 
-    def commit(self, digest: str, found: str) -> None:
-        """A partial blob is whole. Raises DataLoss, and forgets it, when its digest is another."""
-        if found != digest:
-            self.partial(digest).unlink(missing_ok=True)
-            raise DataLoss(f"content has digest {found}, not {digest}; the registry lies or is broken, pull again")
-        self.partial(digest).rename(self.path(digest))
+    def chunks(self, digest: str) -> Iterator[bytes]:
+        with self.path(digest).open("rb") as file:
+            while chunk := file.read(CHUNK):
+                yield chunk
 
-    def digests(self) -> list[str]:
-        return [f"sha256:{path.name}" for path in self._blobs.iterdir()]
-
-    def delete(self, digest: str) -> None:
-        self.path(digest).unlink(missing_ok=True)
-
-    def free(self) -> int:
-        """Bytes left on the store's file system."""
-        return shutil.disk_usage(self._blobs).free
+    def age(self, digest: str) -> float:
+        """Seconds since a blob was completed."""
+        try:
+            return time.time() - self.path(digest).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0

@@ -1,108 +1,156 @@
-"""One layer on its way: bytes are hashed, kept, inflated, hashed again and written, all at once.
+"""One layer on its way, in a worker process: bytes are hashed, kept, inflated, hashed again and written,
+all in one pass. Memory holds a few chunks, whatever the layer's size.
 
-Blocking, for a thread. Memory holds one chunk at a time, whatever the layer's size.
+A second thread is ahead of the writer: it reads, hashes and inflates, which leaves the interpreter free.
+Loads no httpx, no asyncio and no msgspec: a worker is a small process.
 """
 
+import contextlib
+import errno
+import fcntl
 import hashlib
+import json
 import os
-import time
-from collections.abc import Callable, Iterator
+import queue
+import threading
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from cribus.errors import DataLoss, ResourceExhausted
-from cribus.images.content import CHUNK, Content
+from cribus.errors import DataLoss, Internal, InvalidArgument, ResourceExhausted
 from cribus.images.inflate import inflate
-from cribus.images.snapshots import Snapshots
-from cribus.images.store import Layer
 from cribus.images.tarstream import Chunks
-from cribus.images.unpack import unpack
+from cribus.images.unpack import Unpacked, unpack
 
-_TELL = 0.1  # seconds between two words on progress
-Fetch = Callable[[str, int], Iterator[bytes]]
-
-
-class Stores(NamedTuple):
-    content: Content
-    snapshots: Snapshots
-    limit: int  # bytes of a plain layer
+_CHUNK = 1 << 20
+_AHEAD = 4  # chunks between the two threads
 
 
-class Progress:
-    """Counts bytes and tells now and then."""
+class Job(NamedTuple):
+    """What is to be done with the bytes of a descriptor."""
 
-    def __init__(self, tell: Callable[[str, int], None]) -> None:
-        self._tell = tell
-        self._last = 0.0
-        self.done = 0
-
-    def add(self, count: int) -> None:
-        self.done += count
-        now = time.monotonic()
-        if now - self._last >= _TELL:
-            self._last = now
-            self._tell("fetching", self.done)
+    digest: str
+    diff_id: str
+    size: int  # of the blob; 0: unknown
+    limit: int  # bytes of the plain layer
+    blob: str  # path that the finished blob gets
+    partial: str  # path where it grows; empty: the descriptor is the blob itself
+    begun: int  # bytes that the partial blob has
+    folder: str  # where `fs` is; empty: only the blob is wanted
 
 
-def bring(layer: Layer, stores: Stores, fetch: Fetch, progress: Progress) -> None:
-    """Make the layer be there: from its blob if that is whole, else from the registry, resumed.
+class Short(DataLoss):
+    """The bytes ended early; what came is good."""
 
-    Raises DataLoss when a digest does not hold; nothing of the layer is left then.
+
+def bring(job: Job, fd: int) -> Unpacked:
+    """Do it. Raises DataLoss when a digest does not hold, InvalidArgument for a layer that no image may have,
+    ResourceExhausted when the disk is full.
+
+    What the layer leaves to those below it is written to the folder's `below` (below.py).
+    After an error the reading thread may still wait for `fd`: end the process.
     """
-    folder = stores.snapshots.new()
+    stop = threading.Event()
     try:
-        if stores.content.has(layer.digest):
-            source = stores.content.chunks(layer.digest)
-        else:
-            source = _fetched(layer, stores.content, fetch, progress)
-        _write(layer, source, str(folder), stores.limit)
-    except OSError as error:
-        stores.snapshots.abandon(folder)
-        raise ResourceExhausted(
-            f"the layer cannot be stored: {error.strerror}; `df` shows where space is short"
-        ) from error
-    except BaseException as error:
-        stores.snapshots.abandon(folder)
-        if isinstance(error, DataLoss):  # going on from these bytes would fail in the same way
-            stores.content.partial(layer.digest).unlink(missing_ok=True)
+        source = _kept(job, fd) if job.partial else _read(fd)
+        return _unpacked(job, source, stop) if job.folder else _drained(source)
+    except (DataLoss, InvalidArgument) as error:
+        if job.partial and not isinstance(error, Short):  # going on from these bytes would fail in the same way
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(job.partial)
         raise
-    stores.snapshots.commit(folder, layer.diff_id)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ResourceExhausted(
+                f"the layer cannot be stored: {error.strerror}; `df -h` and `df -i` show where space is short"
+            ) from error
+        raise Internal(f"the layer cannot be stored: {error.strerror} ({error.filename})") from error
+    finally:
+        stop.set()
 
 
-def _write(layer: Layer, source: Iterator[bytes], folder: str, limit: int) -> None:
+def _drained(source: Iterator[bytes]) -> Unpacked:
+    for _ in source:
+        pass
+    return Unpacked()
+
+
+def _read(fd: int) -> Iterator[bytes]:
+    while chunk := os.read(fd, _CHUNK):
+        yield chunk
+
+
+def _kept(job: Job, fd: int) -> Iterator[bytes]:
+    """The blob's bytes: first what an earlier try left, then the descriptor's; whole and true at the end.
+
+    What came stays in the partial file for the next try, unless it is wrong.
+    """
+    digest = hashlib.sha256()
+    with open(job.partial, "a+b", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # a worker of a service that was just killed may not have ended yet
+        file.seek(0)
+        for chunk in _read(file.fileno()):
+            digest.update(chunk)
+            yield chunk
+        have = file.tell()
+        if have != job.begun:
+            raise DataLoss(f"the beginning of {job.digest} has {have} bytes where {job.begun} were counted")
+        for chunk in _read(fd):
+            have += file.write(chunk)
+            if job.size and have > job.size:
+                break
+            digest.update(chunk)
+            yield chunk
+        if job.size and have < job.size:
+            raise Short(f"{job.digest} broke off after {have} of {job.size} bytes; pull again, it goes on from there")
+        found = "sha256:" + digest.hexdigest()
+        if found != job.digest or (job.size and have != job.size):
+            raise DataLoss(f"content has digest {found}, not {job.digest}; the registry lies or is broken, pull again")
+        os.rename(job.partial, job.blob)
+
+
+def _unpacked(job: Job, source: Iterator[bytes], stop: threading.Event) -> Unpacked:
     plain = hashlib.sha256()
 
     def hashed() -> Iterator[bytes]:
-        for chunk in inflate(source, limit):
+        for chunk in inflate(source, job.limit):
             plain.update(chunk)
             yield chunk
+        for _ in source:  # what stands behind the last member belongs to the blob's digest
+            pass
 
-    unpack(Chunks(hashed()), folder)
-    for _ in source:  # what stands behind the last member belongs to the blob's digest
-        pass
+    made = unpack(Chunks(_ahead(hashed(), stop)), f"{job.folder}/fs")
     found = "sha256:" + plain.hexdigest()
-    if found != layer.diff_id:
-        raise DataLoss(f"the layer's content has digest {found}, its config says {layer.diff_id}")
+    if found != job.diff_id:
+        raise DataLoss(f"the layer's content has digest {found}, the image's config says {job.diff_id}")
+    if made.folders or made.links:
+        with open(f"{job.folder}/below", "w") as file:
+            json.dump({"folders": made.folders, "links": made.links}, file)
+    return made
 
 
-def _fetched(layer: Layer, content: Content, fetch: Fetch, progress: Progress) -> Iterator[bytes]:
-    """The blob's bytes: first what an earlier try left, then the rest; whole and true at the end."""
-    digest = hashlib.sha256()
-    path = content.partial(layer.digest)
-    with open(path, "a+b") as file:
-        file.seek(0)
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-            progress.add(len(chunk))
-            yield chunk
-        have = file.tell()
-        if not layer.size or have < layer.size:
-            for chunk in fetch(layer.digest, have):
-                file.write(chunk)
-                digest.update(chunk)
-                progress.add(len(chunk))
-                yield chunk
-        file.flush()
-        if layer.size and os.fstat(file.fileno()).st_size != layer.size:
-            path.unlink(missing_ok=True)
-            raise DataLoss(f"the blob {layer.digest} does not have the {layer.size} bytes that its manifest says")
-    content.commit(layer.digest, "sha256:" + digest.hexdigest())
+def _ahead(source: Iterator[bytes], stop: threading.Event) -> Iterator[bytes]:
+    """The same chunks, made by a thread of their own a little ahead of their reader."""
+    made: queue.Queue[bytes | BaseException | None] = queue.Queue(_AHEAD)
+
+    def put(one: bytes | BaseException | None) -> None:
+        while not stop.is_set():
+            with contextlib.suppress(queue.Full):
+                made.put(one, timeout=0.2)
+                return
+
+    def run() -> None:
+        try:
+            for chunk in source:
+                put(chunk)
+                if stop.is_set():
+                    return
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the reader raises it
+            put(error)
+        else:
+            put(None)
+
+    threading.Thread(target=run, name="inflate", daemon=True).start()
+    while (one := made.get()) is not None:
+        if isinstance(one, BaseException):
+            raise one
+        yield one

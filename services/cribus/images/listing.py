@@ -1,6 +1,5 @@
 """What CRI asks about images: list, status, remove, file system."""
 
-import asyncio
 import json
 import time
 
@@ -78,14 +77,14 @@ async def remove(node: Node, request: RemoveImageRequest) -> RemoveImageResponse
     image = node.store.find(request.image.image)
     if image is not None:
         node.store.remove(image.id)
+        node.forget([image])
         await node.publish(events.Event(kind=events.IMAGE_REMOVED, id=image.id, at=time.time_ns()))
-        await asyncio.to_thread(node.collect)
     return RemoveImageResponse()
 
 
 async def fs_info(node: Node, request: ImageFsInfoRequest) -> ImageFsInfoResponse:
     """CRI ImageFsInfo, from a count that is kept: nothing is walked here."""
-    used, inodes = node.usage
+    used, inodes = node.usage()
     usage = FilesystemUsage(
         timestamp=time.time_ns(),
         fs_id=FilesystemIdentifier(mountpoint=str(node.root)),

@@ -1,69 +1,101 @@
-"""What the image service knows: its stores, its settings, and the work that is under way."""
+"""What the image service knows: its stores, its settings, and the work that is under way.
+
+Everything here runs on the event loop's thread, which is what makes deciding that nobody uses a layer,
+and having it gone, one step.
+"""
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cribus.api.events import Event
 from cribus.api.images import Progress
 from cribus.config import Images
 from cribus.images.content import Content
-from cribus.images.snapshots import Snapshots, tree_usage
+from cribus.images.snapshots import Snapshots, Usage
 from cribus.images.store import Image, Store
+from cribus.images.trash import Trash
 
-_logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from cribus.images.worker import Spawn
+
 Tell = Callable[[str, Progress], Awaitable[None]]
+_GRACE = 3600.0  # seconds for which what an interrupted pull has brought waits for the next one
+
+
+class Bus:
+    """What the service says to others, and the processes that it may start."""
+
+    def __init__(self, publish: Callable[[Event], Awaitable[None]], tell: Tell, spawn: "Spawn") -> None:
+        self.publish = publish
+        self.tell = tell
+        self.spawn = spawn
 
 
 class Node:
     """The image service's state. Everything that counts is on disk."""
 
-    def __init__(self, settings: Images, root: Path, publish: Callable[[Event], Awaitable[None]], tell: Tell) -> None:
+    def __init__(self, settings: Images, root: Path, bus: Bus) -> None:
         self.settings = settings
         self.root = root
-        self.publish = publish
-        self.tell = tell
+        self.publish = bus.publish
+        self.tell = bus.tell
+        self.spawn = bus.spawn
+        self.trash = Trash(root / "trash")
         self.content = Content(root)
-        self.snapshots = Snapshots(root)
+        self.snapshots = Snapshots(root, self.trash)
         self.store = Store(root)
-        self.layers = asyncio.Semaphore(settings.concurrent_layers)
-        self.pulls: dict[str, asyncio.Task[str]] = {}
-        self.unpacking: dict[str, asyncio.Task[None]] = {}
-        self.usage = (0, 0)  # (bytes, inodes) of the store, refreshed by whatever changes it
+        self.workers = asyncio.Semaphore(settings.concurrent_layers)
+        self.pulls: dict[object, asyncio.Task[str]] = {}
+        self.bringing: dict[str, asyncio.Task[None]] = {}  # by diff id and by digest
+        self.pinned: list[Image] = []  # of pulls that are under way: in no store yet
 
     def open(self) -> None:
-        """Away with leftovers; count what is there."""
-        self.snapshots.clean()
-        self.collect()
+        """Away with leftovers, but for what a pull that was just killed may come back for."""
+        self.content.clean()
+        self.snapshots.open()
+        layers = [one for one in self.snapshots.layers if self.snapshots.age(one) > _GRACE]
+        blobs = [one for one in self.content.sizes if self.content.age(one) > _GRACE]
+        self._drop(layers, blobs)
 
-    def collect(self) -> None:
-        """Delete layers and blobs that no image and no container uses. Blocking: for a thread.
+    def forget(self, images: Iterable[Image]) -> None:
+        """Delete the layers and blobs of images that are gone, as far as nobody else uses them."""
+        layers, blobs = _parts(images)
+        self._drop(layers, blobs)
 
-        Not while a pull runs: its layers belong to no image yet.
-        """
-        if not self.pulls and not self.unpacking:
-            images = list(self.store.images.values())
-            used = {self.snapshots.layer(layer.diff_id).name for image in images for layer in image.layers}
-            for known in self.snapshots.in_use().values():
-                diff_ids = known.get("diff_ids", [])
-                used |= {self.snapshots.layer(one).name for one in diff_ids} if isinstance(diff_ids, list) else set()
-            for name in self.snapshots.known():
-                if name not in used:
-                    self.snapshots.delete_layer(name)
-            blobs = {layer.digest for image in images for layer in image.layers}
-            blobs |= {one for image in images for one in (image.id, image.manifest)}
-            for digest in self.content.digests():
-                if digest not in blobs:
-                    self.content.delete(digest)
-            self.snapshots.empty_trash()
-        self.count()
+    def discard(self, container: str) -> None:
+        """Away with a container's writable layer, and with layers that only it has used."""
+        known = self.snapshots.discard(container).get("diff_ids")
+        self._drop(known if isinstance(known, list) else [], [])
 
-    def count(self) -> None:
-        """Measure the store anew. Blocking: for a thread."""
-        self.usage = tree_usage(self.root)
+    def _drop(self, layers: Iterable[str], blobs: Iterable[str]) -> None:
+        used_layers, used_blobs = _parts([*self.store.images.values(), *self.pinned])
+        for known in self.snapshots.containers.values():
+            diff_ids = known.get("diff_ids")
+            used_layers |= set(diff_ids) if isinstance(diff_ids, list) else set()
+        for diff_id in set(layers) - used_layers:
+            self.snapshots.drop(diff_id)
+        for digest in set(blobs) - used_blobs:
+            self.trash.take(self.content.path(digest))
+            self.content.note(digest)
 
-    def lower(self, image: Image) -> list[Path]:
-        """The image's layers as overlayfs wants them, top first; an image may name one twice."""
-        paths = [self.snapshots.layer(layer.diff_id) for layer in reversed(image.layers)]
-        return list(dict.fromkeys(paths))
+    def usage(self) -> Usage:
+        """Of blobs and layers together, from what is remembered."""
+        layers = self.snapshots.layers.values()
+        size = sum(self.content.sizes.values()) + sum(one.bytes for one in layers)
+        return Usage(size, len(self.content.sizes) + sum(one.inodes for one in layers))
+
+    def lower(self, image: Image) -> list[str]:
+        """The image's layers as overlayfs wants them, top first."""
+        return [self.snapshots.path(one) for one in reversed(image.stacked())] or [self.snapshots.nothing()]
+
+
+def _parts(images: Iterable[Image]) -> tuple[set[str], set[str]]:
+    """(layers, blobs) that images are made of."""
+    layers: set[str] = set()
+    blobs: set[str] = set()
+    for image in images:
+        layers.update(image.stacked(), (layer.diff_id for layer in image.layers))
+        blobs.update((image.id, image.manifest), (layer.digest for layer in image.layers))
+    return layers, blobs

@@ -12,13 +12,15 @@ _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 _HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?"
 _PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _REFERENCE = re.compile(
-    rf"(?P<name>(?:{_HOST}/)?{_PART}(?:/{_PART})*)(?::(?P<tag>\w[\w.-]{{0,127}}))?(?:@(?P<digest>sha256:[0-9a-f]{{64}}))?"
+    rf"(?P<name>(?:{_HOST}/)?{_PART}(?:/{_PART})*)(?::(?P<tag>\w[\w.-]{{0,127}}))?(?:@(?P<digest>sha256:[0-9a-f]{{64}}))?",
+    re.ASCII,
 )
+_ID = re.compile(r"[0-9a-f]{64}")
 DEFAULT_HOST = "docker.io"
 
 
 class Reference(NamedTuple):
-    """A reference made whole: host and repository are always there; tag or digest, or both."""
+    """A reference made whole: host and repository are always there, and a tag or a digest."""
 
     host: str
     repository: str
@@ -44,12 +46,17 @@ class Reference(NamedTuple):
 
 
 def parse(text: str) -> Reference:
-    """The whole reference that `text` means. Raises InvalidArgument for what is none."""
+    """The whole reference that `text` means; a tag beside a digest says nothing more.
+
+    Raises InvalidArgument for what is none.
+    """
     found = _REFERENCE.fullmatch(text)
-    if not found or len(text) > 1024:
+    if not found or len(found["name"]) > 255:
         raise InvalidArgument(f"{text!r} is no image reference; write host/repository:tag or host/repository@sha256:…")
+    if _ID.fullmatch(text):
+        raise InvalidArgument(f"{text!r} looks like an image id; a reference by digest is repository@sha256:…")
     first, slash, rest = found["name"].partition("/")
-    if slash and (first == "localhost" or "." in first or ":" in first):
+    if slash and (first == "localhost" or "." in first or ":" in first or first != first.lower()):
         host, repository = first, rest
     else:
         host, repository = DEFAULT_HOST, found["name"]
@@ -57,7 +64,5 @@ def parse(text: str) -> Reference:
         host = DEFAULT_HOST
     if host == DEFAULT_HOST and "/" not in repository:
         repository = f"library/{repository}"
-    if repository != repository.lower():
-        raise InvalidArgument(f"{text!r}: a repository's name is lower case")
-    tag = found["tag"] or ("" if found["digest"] else "latest")
-    return Reference(host, repository, tag, found["digest"] or "")
+    digest = found["digest"] or ""
+    return Reference(host, repository, "" if digest else found["tag"] or "latest", digest)

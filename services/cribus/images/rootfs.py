@@ -1,6 +1,7 @@
 """Root filesystems: a container's writable layer over an image's layers."""
 
 import asyncio
+import os
 import time
 from functools import lru_cache
 
@@ -8,6 +9,7 @@ from cribus.api.cri.stats import FilesystemIdentifier, FilesystemUsage
 from cribus.api.images import Discard, Prepare, Prepared, Usage
 from cribus.api.verb import Empty
 from cribus.errors import InvalidArgument
+from cribus.images import merged
 from cribus.images.listing import config_of
 from cribus.images.node import Node
 from cribus.images.store import Image
@@ -18,14 +20,16 @@ async def prepare(node: Node, request: Prepare) -> Prepared:
     if not request.container.isalnum():
         raise InvalidArgument(f"{request.container!r} is no container id")
     image = node.store.need(request.image)
-    known: dict[str, object] = {"image": image.id, "diff_ids": [layer.diff_id for layer in image.layers]}
-    upper, work = node.snapshots.prepare(request.container, known)
+    lower = node.lower(image)
+    root = os.stat(lower[0])
+    known: dict[str, object] = {"image": image.id, "diff_ids": image.stacked()}
+    upper, work = node.snapshots.prepare(request.container, known, (root.st_uid, root.st_gid))
     names = [one for one in node.store.names(image.id) if "@" in one]
     inner, passwd, group = _read(node, image)
     return Prepared(
-        lower=[str(path) for path in node.lower(image)],
-        upper=str(upper),
-        work=str(work),
+        lower=lower,
+        upper=upper,
+        work=work,
         image_id=image.id,
         image_ref=names[0] if names else image.id,
         config=inner,
@@ -59,14 +63,13 @@ class _Key:
 def _cached(key: _Key) -> tuple[dict[str, object], bytes, bytes]:
     inner = config_of(key.node, key.image).get("config")
     lower = key.node.lower(key.image)
-    passwd, group = (key.node.snapshots.read(lower, path) for path in ("etc/passwd", "etc/group"))
+    passwd, group = (merged.read(lower, path) for path in ("etc/passwd", "etc/group"))
     return (inner if isinstance(inner, dict) else {}), passwd, group
 
 
 async def discard(node: Node, request: Discard) -> Empty:
     """Remove a container's writable layer. Idempotent."""
-    if node.snapshots.discard(request.container):
-        asyncio.get_running_loop().run_in_executor(None, node.snapshots.empty_trash)
+    node.discard(request.container)
     return Empty()
 
 

@@ -1,162 +1,190 @@
 """Unpacked layers, a directory each, and the writable layers of containers over them.
 
-A layer is made in a folder of its own and renamed to its name (the beginning of its diff id: short,
-because overlayfs takes one page of options). Deleting renames into the trash first; the trash is
-emptied elsewhere, at leisure.
+    layers/<diff id>/fs      the layer, as overlayfs takes it
+    layers/<diff id>/usage   "bytes inodes"
+    layers/<diff id>/below   what it leaves to the layers below it, if anything (below.py)
+    l/<number>               link to a layer: overlayfs takes one page of options, so its paths are short
+    containers/<id>/         upper, work, image.json
+    making/<random>/         a layer that is being unpacked
+
+A layer is made aside and renamed to its place, and renamed into the trash when it goes.
 """
 
 import contextlib
 import json
 import os
 import secrets
-import shutil
-import threading
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 from cribus.errors import NotFound
-from cribus.images import whiteouts
 from cribus.images.content import hexadecimal
+from cribus.images.trash import Trash
 from cribus.linux import files
 
-_FILE = 256 << 10  # bytes of /etc/passwd or /etc/group that are looked at
+
+class Usage(NamedTuple):
+    bytes: int
+    inodes: int
 
 
 class Snapshots:
-    """Layers and writable layers below one directory."""
+    """Layers and writable layers below one directory. What is known of them is kept in memory too."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, trash: Trash) -> None:
         self._layers = root / "layers"
+        self._links = root / "l"
         self._containers = root / "containers"
-        self._trash = root / "trash"
         self._making = root / "making"
-        for folder in (self._layers, self._containers, self._trash, self._making):
-            folder.mkdir(parents=True, exist_ok=True)
+        self._trash = trash
+        for folder in (self._layers, self._links, self._containers, self._making):
+            folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        (self._making / "none" / "fs").mkdir(parents=True, exist_ok=True)
+        self.layers: dict[str, Usage] = {}  # by diff id
+        self.containers: dict[str, dict[str, object]] = {}  # id → what `prepare` was told
+        self._numbers: dict[str, str] = {}  # diff id → name of its link
 
-    def clean(self) -> None:
-        """Away with what a killed process left half-made."""
+    def open(self) -> None:
+        """See what is there; away with what a killed process left half-made."""
         for leftover in self._making.iterdir():
-            self._discard(leftover)
-        self.empty_trash()
-
-    def layer(self, diff_id: str) -> Path:
-        return self._layers / hexadecimal(diff_id)[:32]
+            if leftover.name != "none":
+                self._trash.take(leftover)
+        self._trash.empty()
+        for link in self._links.iterdir():
+            owner = f"sha256:{os.path.basename(os.path.dirname(os.readlink(link)))}"
+            if link.exists() and owner not in self._numbers:
+                self._numbers[owner] = link.name
+            else:
+                link.unlink()
+        for layer in self._layers.iterdir():
+            self._know(f"sha256:{layer.name}")
+        for folder in self._containers.iterdir():
+            try:
+                self.containers[folder.name] = json.loads((folder / "image.json").read_bytes())
+            except (FileNotFoundError, ValueError):  # killed half-way through making it
+                self._trash.take(folder)
 
     def has(self, diff_id: str) -> bool:
-        return self.layer(diff_id).exists()
+        return diff_id in self.layers
+
+    def path(self, diff_id: str) -> str:
+        """A layer's directory, by its short name."""
+        return f"{self._links}/{self._numbers[diff_id]}"
+
+    def below(self, diff_id: str) -> bytes:
+        """What a layer leaves to those below it; empty if nothing."""
+        try:
+            return (self._layers / hexadecimal(diff_id) / "below").read_bytes()
+        except FileNotFoundError:
+            return b""
+
+    def nothing(self) -> str:
+        """A directory without content: the layer of an image that has none."""
+        return f"{self._making}/none/fs"
 
     def new(self) -> Path:
-        """An empty folder to unpack into; `commit` or `abandon` ends it."""
+        """A folder to unpack into (its `fs`); `commit` or `abandon` ends it."""
         folder = self._making / secrets.token_hex(8)
-        folder.mkdir(mode=0o755)
+        (folder / "fs").mkdir(mode=0o755, parents=True)
         return folder
 
-    def commit(self, folder: Path, diff_id: str) -> None:
-        """The folder is the layer. A twin that was faster wins."""
-        try:
-            folder.rename(self.layer(diff_id))
-        except OSError:
-            if not self.has(diff_id):
-                raise
+    def commit(self, folder: Path, diff_id: str, usage: Usage) -> None:
+        """The folder is the layer. Idempotent: a twin that was faster wins."""
+        if self.has(diff_id):
             self.abandon(folder)
+            return
+        (folder / "usage").write_text(f"{usage.bytes} {usage.inodes}")
+        os.rename(folder, self._layers / hexadecimal(diff_id))
+        self._know(diff_id)
+
+    def _know(self, diff_id: str) -> None:
+        name = hexadecimal(diff_id)
+        try:
+            size, inodes = (self._layers / name / "usage").read_text().split()
+            self.layers[diff_id] = Usage(int(size), int(inodes))
+        except (FileNotFoundError, ValueError):  # not ours, or a machine that lost its power
+            self._trash.take(self._layers / name)
+            return
+        if diff_id not in self._numbers:
+            number = next(n for n in range(len(self._numbers) + 1) if not (self._links / _base36(n)).is_symlink())
+            os.symlink(f"../layers/{name}/fs", self._links / _base36(number))
+            self._numbers[diff_id] = _base36(number)
 
     def abandon(self, folder: Path) -> None:
-        self._discard(folder)
-        threading.Thread(target=self.empty_trash, daemon=True).start()
+        self._trash.take(folder)
 
-    def known(self) -> list[str]:
-        return [path.name for path in self._layers.iterdir()]
+    def drop(self, diff_id: str) -> None:
+        """Delete a layer. Idempotent."""
+        self.layers.pop(diff_id, None)
+        number = self._numbers.pop(diff_id, "")
+        if number:
+            (self._links / number).unlink(missing_ok=True)
+        self._trash.take(self._layers / hexadecimal(diff_id))
 
-    def delete_layer(self, name: str) -> None:
-        self._discard(self._layers / name)
+    def age(self, diff_id: str) -> float:
+        """Seconds since a layer was made."""
+        try:
+            return time.time() - (self._layers / hexadecimal(diff_id) / "usage").stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
 
-    def _discard(self, folder: Path) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            folder.rename(self._trash / secrets.token_hex(8))
+    def prepare(self, container: str, image: dict[str, object], owner: tuple[int, int]) -> tuple[str, str]:
+        """(upper, work) of a container's writable layer. Idempotent.
 
-    def empty_trash(self) -> None:
-        for leftover in self._trash.iterdir():
-            shutil.rmtree(leftover, ignore_errors=True)  # what resists is tried again at the next start
-
-    def prepare(self, container: str, image: dict[str, object]) -> tuple[Path, Path]:
-        """(upper, work) of a container's writable layer; `image` is kept beside it. Idempotent."""
-        folder = self._containers / container
-        upper, work = folder / "upper", folder / "work"
-        if not (folder / "image.json").exists():
-            for one in (upper, work):
-                one.mkdir(parents=True, exist_ok=True)
+        `owner` is that of the image's root directory, `image` is kept beside the layer.
+        """
+        folder = f"{self._containers}/{container}"
+        upper, work = f"{folder}/upper", f"{folder}/work"
+        if container not in self.containers:
+            for one, mode in ((folder, 0o711), (upper, 0o755), (work, 0o711)):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(one, mode)
             os.chmod(upper, 0o755)
-            files.write_atomic(str(folder / "image.json"), json.dumps(image).encode())
+            os.chown(upper, *owner)
+            files.write_atomic(f"{folder}/image.json", json.dumps(image).encode())
+            self.containers[container] = image
         return upper, work
 
-    def discard(self, container: str) -> bool:
-        """Remove a container's writable layer. Idempotent; whether there was one."""
-        folder = self._containers / container
-        there = folder.exists()
-        self._discard(folder)
-        return there
+    def discard(self, container: str) -> dict[str, object]:
+        """Remove a container's writable layer; what `prepare` was told, empty if there was none. Idempotent."""
+        self._trash.take(self._containers / container)
+        return self.containers.pop(container, {})
 
-    def in_use(self) -> dict[str, dict[str, object]]:
-        """Container → the image that it was made from."""
-        found: dict[str, dict[str, object]] = {}
-        for folder in self._containers.iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                found[folder.name] = json.loads((folder / "image.json").read_bytes())
-        return found
-
-    def usage(self, container: str) -> tuple[int, int]:
-        """(bytes, inodes) of what a container has written. Raises NotFound."""
-        upper = self._containers / container / "upper"
-        if not upper.exists():
+    def usage(self, container: str) -> Usage:
+        """What a container has written. Raises NotFound. Walks the layer: for a thread."""
+        if container not in self.containers:
             raise NotFound(f"container {container} has no writable layer here")
-        return tree_usage(upper)
-
-    def read(self, lower: list[Path], path: str) -> bytes:
-        """A small file as the stacked layers show it; empty when there is none. Top layer first.
-
-        Links are followed inside the layer that holds them; a whiteout or an opaque parent ends the search.
-        """
-        for layer in lower:
-            root = os.open(layer, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                fd = files.openat2(root, path, os.O_RDONLY | os.O_NONBLOCK, files.RESOLVE_IN_ROOT)
-            except OSError:
-                if self._hidden(layer, path):
-                    return b""
-                continue
-            finally:
-                os.close(root)
-            with os.fdopen(fd, "rb") as file:
-                if whiteouts.is_whiteout(os.fstat(file.fileno())):
-                    return b""
-                return file.read(_FILE)
-        return b""
-
-    def _hidden(self, layer: Path, path: str) -> bool:
-        parent = layer / os.path.dirname(path)
-        with contextlib.suppress(OSError):
-            if whiteouts.is_whiteout(os.lstat(parent)) or whiteouts.is_whiteout(os.lstat(layer / path)):
-                return True
-        return whiteouts.is_opaque(str(parent))
+        return tree_usage(f"{self._containers}/{container}/upper")
 
 
-def tree_usage(root: Path) -> tuple[int, int]:
-    """(bytes on disk, inodes) below a directory, itself left out; a hard link counts once."""
+def _base36(number: int) -> str:
+    digits = ""
+    while True:
+        number, rest = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[rest] + digits
+        if not number:
+            return digits
+
+
+def tree_usage(root: str) -> Usage:
+    """Bytes on disk and inodes below a directory, itself left out; a hard link counts once."""
     total = inodes = 0
     seen: set[int] = set()
-    stack = [str(root)]
+    stack = [root]
     while stack:
         try:
             with os.scandir(stack.pop()) as listing:
                 for entry in listing:
                     found = entry.stat(follow_symlinks=False)
-                    if found.st_ino in seen:
-                        continue
-                    if found.st_nlink > 1:
+                    if found.st_nlink > 1 and not entry.is_dir(follow_symlinks=False):
+                        if found.st_ino in seen:
+                            continue
                         seen.add(found.st_ino)
                     total += found.st_blocks * 512
                     inodes += 1
                     if entry.is_dir(follow_symlinks=False):
                         stack.append(entry.path)
-        except FileNotFoundError:  # a running container deletes while we count
+        except OSError:  # a running container deletes while we count, or nests beyond any path's length
             continue
-    return total, inodes
+    return Usage(total, inodes)

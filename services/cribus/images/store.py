@@ -5,7 +5,9 @@ The files are the truth; memory is a copy of them, read at start. An image's id 
 
 import contextlib
 import json
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -29,6 +31,14 @@ class Image(msgspec.Struct, frozen=True):
     manifest: str  # digest of its manifest
     size: int  # bytes of manifest, config and layers, as they travel
     layers: list[Layer]  # bottom first
+    stack: list[str] = []  # what is really stacked, bottom first: layers by diff id, and extra ones (below.py)
+
+    def stacked(self) -> list[str]:
+        return self.stack or list(dict.fromkeys(layer.diff_id for layer in self.layers))
+
+
+_SHORTEST = 4  # digits that are taken for the beginning of an id
+_logger = logging.getLogger(__name__)
 
 
 class Store:
@@ -44,13 +54,15 @@ class Store:
         self._load()
 
     def _load(self) -> None:
-        for path in self._images.glob("*.json"):
-            image = msgspec.json.decode(path.read_bytes(), type=Image)
-            self.images[image.id] = image
-        for path in self._references.glob("*.json"):
-            known = json.loads(path.read_bytes())
-            if known["image"] in self.images:
-                self.references[known["reference"]] = known["image"]
+        for path in self._images.iterdir():
+            with _survivable(path):
+                image = msgspec.json.decode(path.read_bytes(), type=Image)
+                self.images[image.id] = image
+        for path in self._references.iterdir():
+            with _survivable(path):
+                known = json.loads(path.read_bytes())
+                if known["image"] in self.images:
+                    self.references[known["reference"]] = known["image"]
 
     def add(self, image: Image, references: list[str]) -> None:
         """Write an image, then its references: a kill in between leaves an image without a name."""
@@ -80,16 +92,17 @@ class Store:
         direct = self.references.get(text) or text
         if direct in self.images:
             return self.images[direct]
+        named = None if text.startswith("sha256:") else self._by_reference(parse(text))
+        return named or self._by_beginning(text)
+
+    def _by_beginning(self, text: str) -> Image | None:
         beginning = text.removeprefix("sha256:")
-        if beginning and all(digit in "0123456789abcdef" for digit in beginning):
-            matches = [image for id, image in self.images.items() if id.startswith(f"sha256:{beginning}")]
-            if len(matches) > 1 and len(beginning) > 3:
-                raise InvalidArgument(f"{text!r} begins the ids of {len(matches)} images; give more of it")
-            if len(matches) == 1:
-                return matches[0]
-        if text.startswith("sha256:"):
+        if len(beginning) < _SHORTEST or set(beginning) - set("0123456789abcdef"):
             return None
-        return self._by_reference(parse(text))
+        matches = [image for id, image in self.images.items() if id.startswith(f"sha256:{beginning}")]
+        if len(matches) > 1:
+            raise InvalidArgument(f"{text!r} begins the ids of {len(matches)} images; give more of it")
+        return matches[0] if matches else None
 
     def _by_reference(self, wanted: Reference) -> Image | None:
         key = f"{wanted.name}@{wanted.digest}" if wanted.digest else wanted.tagged
@@ -114,3 +127,13 @@ class Store:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._images / f"{hexadecimal(image_id)}.json")
         self.images.pop(image_id, None)
+
+
+@contextlib.contextmanager
+def _survivable(path: Path) -> Iterator[None]:
+    """A file that a machine without power has left torn costs its image, not the service."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError) as error:
+        _logger.warning("a torn file is removed", extra={"path": str(path), "cause": str(error)})
+        path.unlink()

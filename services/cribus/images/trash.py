@@ -1,0 +1,60 @@
+"""Deleting at leisure: what is deleted is renamed into one directory at once, and emptied from there by
+a process of low priority, which no depth of a tree and no number of files troubles.
+"""
+
+import contextlib
+import logging
+import os
+import queue
+import secrets
+import subprocess
+import threading
+from pathlib import Path
+
+_logger = logging.getLogger(__name__)
+
+
+class Trash:
+    """One directory on the file system of what is thrown into it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._news: queue.SimpleQueue[threading.Event | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def take(self, path: Path) -> bool:
+        """Away with a file or a tree; whether there was one. Raises OSError."""
+        try:
+            os.rename(path, self._folder / secrets.token_hex(8))
+        except FileNotFoundError:
+            return False
+        self.empty()
+        return True
+
+    def empty(self, done: threading.Event | None = None) -> None:
+        """Have everything in it deleted, some time; `done` is set then."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="trash", daemon=True)
+            self._thread.start()
+        self._news.put(done)
+
+    def _run(self) -> None:
+        while True:
+            waiting = [self._news.get()]
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    waiting.append(self._news.get_nowait())
+            self._delete()
+            for done in filter(None, waiting):
+                done.set()
+
+    def _delete(self) -> None:
+        names = os.listdir(self._folder)
+        if names:
+            argv = ["nice", "-n", "19", "rm", "-rf", "--one-file-system", "--", *names[:1000]]
+            ended = subprocess.run(argv, cwd=self._folder, stdin=subprocess.DEVNULL, capture_output=True)
+            if ended.returncode:  # a mount in it, or a broken file system: tried again at the next start
+                _logger.warning("trash is not empty", extra={"cause": ended.stderr.decode(errors="replace")[:500]})
+            elif len(names) > 1000:
+                self._delete()

@@ -1,0 +1,76 @@
+"""A layer's worker process: forked by the fork server, one a layer, and gone when the layer is there.
+
+`main` is what runs in it, `bring` is how the service has it run. The worker reads the blob from one
+descriptor and writes its answer, msgpack, to another.
+"""
+
+import os
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgpack
+
+from cribus.errors import CribusError, Unavailable, from_code
+from cribus.images import layer
+from cribus.images.layer import Job
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    class Spawned(Protocol):
+        """A child of the fork server."""
+
+        pid: int
+        pidfd: int
+
+    Spawn = Callable[[str, dict[str, Any], Sequence[int]], Awaitable[Spawned]]
+
+
+def main(request: "dict[str, Any]", fds: list[int]) -> int:
+    """Bring one layer: fds are the blob to read and the pipe for the answer."""
+    os.umask(0)
+    os.nice(5)  # the node's containers come first
+    try:
+        made = layer.bring(Job(**request["job"]), fds[0])
+        answer = {"code": "", "size": made.size, "inodes": made.inodes}
+    except CribusError as error:
+        answer = {"code": error.code, "message": error.message}
+    os.write(fds[1], msgpack.packb(answer))
+    return 0
+
+
+async def start(spawn: "Spawn", job: Job, blob: int) -> int:
+    """Have a worker begin to read `blob`; the descriptor to give to `answer`. Raises OSError, ConnectionError."""
+    ours, theirs = os.pipe()
+    try:
+        child = await spawn("cribus.images.worker:main", {"job": job._asdict()}, [blob, theirs])
+        os.close(child.pidfd)
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    return ours
+
+
+async def answer(fd: int) -> "tuple[int, int]":
+    """(bytes, inodes) of the layer, once the worker has ended. Closes the descriptor.
+
+    Raises what the worker raised, Unavailable when it was killed.
+    """
+    import asyncio
+
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    pipe = os.fdopen(fd, "rb", buffering=0)
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+    try:
+        data = await reader.read()
+    finally:
+        transport.close()
+    if not data:
+        raise Unavailable("the process that unpacked the layer died; pull again, it goes on from there")
+    found = msgpack.unpackb(data)
+    if found["code"]:
+        raise from_code(found["code"], found["message"])
+    return int(found["size"]), int(found["inodes"])
