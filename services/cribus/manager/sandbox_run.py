@@ -16,7 +16,7 @@ from cribus.api.cri.sandbox import (
     RunPodSandboxResponse,
 )
 from cribus.api.cri.security import IDMapping
-from cribus.errors import InvalidArgument
+from cribus.errors import InvalidArgument, Unimplemented
 from cribus.manager import lifecycle, names, podfiles, podnet, sandbox_stop, spec_namespaces
 from cribus.manager.node import Node
 from cribus.manager.records import Sandbox, State
@@ -142,6 +142,10 @@ def _checked(node: Node, config: PodSandboxConfig, handler: str) -> str:
     if handler and handler not in node.settings.handlers:
         known = ", ".join(sorted(node.settings.handlers)) or "none"
         raise InvalidArgument(f"there is no runtime handler {handler!r}; configured are: {known}")
+    if handler and node.settings.handlers[handler].path:
+        raise Unimplemented(
+            f"runtime handler {handler!r} is an outside program; only the built-in executor runs pods yet"
+        )
     if len(config.hostname) > 64:
         raise InvalidArgument(f"hostname {config.hostname!r} has more than 64 characters")
     linux = config.linux or LinuxPodSandboxConfig()

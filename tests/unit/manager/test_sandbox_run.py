@@ -11,7 +11,15 @@ from cribus.api import events, executor
 from cribus.api.cri import sandbox as s
 from cribus.api.cri.security import IDMapping, LinuxSandboxSecurityContext, NamespaceOption, UserNamespace
 from cribus.api.cri.values import NamespaceMode
-from cribus.errors import AlreadyExists, FailedPrecondition, InvalidArgument, ResourceExhausted, Unavailable
+from cribus.config import Handler
+from cribus.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    ResourceExhausted,
+    Unavailable,
+    Unimplemented,
+)
 from cribus.manager import sandbox_run, sandbox_stop
 from cribus.manager.records import State
 
@@ -157,6 +165,14 @@ def test_a_wrong_configuration_is_refused_before_anything_is_done(world: World, 
     assert sentence in error.message
     assert not world.asked
     assert not world.store.data
+
+
+def test_an_outside_runtime_is_refused_rather_than_replaced(world: World, run: Run) -> None:
+    handlers = {"runc": Handler(path="/usr/sbin/runc")}
+    world.node.settings = msgspec.structs.replace(world.node.settings, handlers=handlers)
+    request = s.RunPodSandboxRequest(config=pod_config("p"), runtime_handler="runc")
+    assert isinstance(run(failing(sandbox_run.run(world.node, request))), Unimplemented)
+    assert world.clean()
 
 
 def test_an_unknown_handler_is_refused(world: World, run: Run) -> None:
