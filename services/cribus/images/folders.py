@@ -5,6 +5,7 @@ of the layer are followed as in a container and none leads out. Descriptors of d
 names come in clusters; what is removed or replaced takes its descriptors along.
 """
 
+import errno
 import os
 import stat
 
@@ -72,7 +73,11 @@ class Folders:
             return files.openat2(self.root, path, DIRECTORY)
         except FileNotFoundError:
             return self._made(path, links)
-        except NotADirectoryError as error:
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise InvalidArgument(f"the layer puts something below {path!r}, which is links in a ring") from error
+            if error.errno != errno.ENOTDIR:
+                raise
             above, _, name = path.rpartition("/")
             parent = self._opened(above, links)
             try:

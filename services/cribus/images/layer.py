@@ -112,9 +112,14 @@ def _unpacked(job: Job, source: Iterator[bytes], stop: threading.Event) -> Unpac
     plain = hashlib.sha256()
 
     def hashed() -> Iterator[bytes]:
-        for chunk in inflate(source, job.limit):
-            plain.update(chunk)
-            yield chunk
+        try:
+            for chunk in inflate(source, job.limit):
+                plain.update(chunk)
+                yield chunk
+        except DataLoss:
+            for _ in source:  # where the blob is another, that is the cause, and is raised here
+                pass
+            raise
         for _ in source:  # what stands behind the last member belongs to the blob's digest
             pass
 

@@ -34,6 +34,10 @@ T = TypeVar("T")
 _logger = logging.getLogger(__name__)
 
 
+class Broken(Unavailable):
+    """An answer began, and broke off: asking again may help at once."""
+
+
 class Manifest(NamedTuple):
     data: bytes
     media_type: str
@@ -67,13 +71,18 @@ class Registry:
 
     def manifest(self, wanted: str) -> Manifest:
         """A manifest or index by tag or digest. Raises NotFound, DataLoss, PermissionDenied, Unavailable, …"""
+        for number in range(1, _TRIES):
+            try:
+                return self._anywhere(lambda endpoint: self._manifest(endpoint, wanted))
+            except Broken:
+                self._pause(0.1 * 2**number)
         return self._anywhere(lambda endpoint: self._manifest(endpoint, wanted))
 
     def _manifest(self, endpoint: Endpoint, wanted: str) -> Manifest:
         path = distribution_spec.manifest(self._reference.repository, wanted)
         data = b""
         with closing(self._opened(endpoint, path, {"Accept": _ACCEPT})) as answer:
-            for chunk in answer.iter_bytes():
+            for chunk in _whole(answer):
                 data += chunk
                 if len(data) > distribution_spec.MANIFEST_LIMIT:
                     raise DataLoss(f"the manifest of {self._reference} is larger than any may be")
@@ -197,6 +206,14 @@ def _body(answer: httpx.Response, skip: int) -> Iterator[bytes]:
                 skip = 0
             else:
                 skip -= len(chunk)
+
+
+def _whole(answer: httpx.Response) -> Iterator[bytes]:
+    """An answer's body. Raises Broken."""
+    try:
+        yield from answer.iter_bytes()
+    except httpx.TransportError as error:
+        raise Broken(f"{answer.request.url.host} broke off in the middle of an answer: {error}") from error
 
 
 def _said(answer: httpx.Response) -> str:
