@@ -8,16 +8,17 @@ from typing import Any
 
 from cribus.bus.slim import Place, Slim
 from cribus.errors import FailedPrecondition
-from cribus.linux import process
+from cribus.linux import inotify, process
 from cribus.shim import verbs
 from cribus.shim.door import Door
 from cribus.shim.exits import News
 from cribus.shim.further import Yard
-from cribus.shim.loop import Loop
+from cribus.shim.loop import READ, Loop
 from cribus.shim.note import note
 from cribus.shim.taken import Care
 
 SERVICE = "shim"
+ORDER = "shim.json"  # in the pod's run directory: this pod should have a shim (shimd/roster.py)
 
 
 def main(request: dict[str, Any], fds: list[int]) -> int:
@@ -37,6 +38,8 @@ def main(request: dict[str, Any], fds: list[int]) -> int:
     slim = Slim(loop, place, lambda what: note(what, pod=pod))
     news = News(run, pod, lambda event, done: verbs.tell(slim, event, done))
     yard = Yard(loop, pod, Door(loop, folder, pod), lambda wanted, done: verbs.fork(slim, wanted, done))
+    if not _wanted(loop, f"{run}/pods/{pod}"):
+        return 0
     verbs.Shim(slim, Care(loop, run, news), yard).continued()
     _tell_when_up(slim, fds[request["ready"]])
     slim.open()
@@ -52,6 +55,27 @@ def _claimed(path: str) -> int:
     except BlockingIOError as error:
         raise FailedPrecondition(f"{path} has a shim already; it must end first") from error
     return folder
+
+
+def _wanted(loop: Loop, path: str) -> bool:
+    """Whether the roster has this pod; when it no longer does, this process ends.
+
+    The socket is there before the roster is read, and shimd strikes the pod off before it looks for
+    the socket: whichever comes first, no shim is left that nobody knows.
+    """
+    news = inotify.init()
+    try:
+        inotify.add_watch(news, path, inotify.IN_DELETE | inotify.IN_ONLYDIR)
+    except FileNotFoundError:
+        return False
+
+    def look(_: int) -> None:
+        inotify.read(news)
+        if not os.path.exists(f"{path}/{ORDER}"):
+            loop.stop()
+
+    loop.watch(news, READ, look)
+    return os.path.exists(f"{path}/{ORDER}")
 
 
 def _tell_when_up(slim: Slim, ready: int) -> None:

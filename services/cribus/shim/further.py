@@ -120,6 +120,7 @@ class Process:
         self._close_outer()
         if error is not None:
             owner = self._owner
+            self.kill()  # an executor that died may have forked it
             self.close()
             if owner is not None:
                 owner.failed(error)
@@ -186,7 +187,9 @@ class Process:
     def _exited(self, _: int) -> None:
         """The fork server reaped it and wrote its status; without one the server died, and the kernel tells."""
         data = os.read(self._exit, 4)
-        self._loop.forget(self._exit)
+        self._close_exit()
+        if self._owner is None:
+            return
         if len(data) == 4:
             self._exited_with(int.from_bytes(data, "little"))
         elif self._pidfd >= 0:
@@ -245,7 +248,10 @@ class Process:
             process.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def close(self) -> None:
-        """Let go of everything; the process reads ends and writes into nothing. Idempotent."""
+        """Let go of everything; the process reads ends and writes into nothing. Idempotent.
+
+        One that executes may go on, so its exit is still waited for: whose exit nobody waits for is killed.
+        """
         self._owner = None
         self._yard.door.execs.pop(self._id, None)
         if self._timer is not None:
@@ -255,8 +261,15 @@ class Process:
         if self.stdin is not None:
             self.stdin.close()
         self._close_outer()
-        for fd in (self._exit, self._pidfd):
-            if fd >= 0:
-                self._loop.forget(fd)
-                os.close(fd)
-        self._exit = self._pidfd = -1
+        if self._pidfd >= 0:
+            self._loop.forget(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+        if not self._answered:
+            self._close_exit()
+
+    def _close_exit(self) -> None:
+        if self._exit >= 0:
+            self._loop.forget(self._exit)
+            os.close(self._exit)
+            self._exit = -1

@@ -75,18 +75,20 @@ class Shims:
         """No shim any more, whoever started it. Idempotent."""
         self._roster.drop(pod)
         post = self._posts.get(pod)
-        if post is None:
-            stray = await adopt.find(self._roster.folder(pod))
-            if stray is not None:
-                await _ended(stray)
-            return
+        if post is not None:
+            await self._close(post)
+        stray = await adopt.find(self._roster.folder(pod))  # of a shimd that was killed while it started one
+        if stray is not None:
+            await _ended(stray)
+
+    async def _close(self, post: _Post) -> None:
         post.ending.set()
         if post.shim is not None:
             post.shim.kill()
         if post.task is not None:
             await asyncio.wait({post.task})
-        if self._posts.get(pod) is post:
-            del self._posts[pod]
+        if self._posts.get(post.pod) is post:
+            del self._posts[post.pod]
 
     def pids(self) -> dict[str, int]:
         return {pod: post.shim.pid for pod, post in self._posts.items() if post.shim is not None}

@@ -124,7 +124,7 @@ class Rig:
 
     def shim(self, pod: str, *, wait: bool = True) -> "subprocess.Popen[bytes]":
         """A shim of the pod, answering on the bus when this returns."""
-        self.pod(pod)
+        (self.pod(pod) / "shim.json").write_text("{}")
         read, write = os.pipe()
         request = {
             "pod": pod,

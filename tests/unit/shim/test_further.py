@@ -1,12 +1,13 @@
 """One process with an executor that is a function here; with the real bus it is in test_exec."""
 
 import os
+import select
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from cribus.api.executor import Exec, Execed
-from cribus.errors import CribusError, FailedPrecondition
+from cribus.errors import Aborted, CribusError, FailedPrecondition
 from cribus.shim.door import Door
 from cribus.shim.further import Kind, Process, Yard
 
@@ -98,3 +99,36 @@ def test_a_fork_server_that_died_leaves_the_kernel_to_tell(yard: Make, turning: 
     turning.loop.later(0.05, reap)
     turning.until(lambda: owner.code >= 0)
     assert owner.code == 6
+
+
+def test_what_a_dead_executor_had_forked_is_ended(yard: Make, turning: Turning) -> None:
+    answers: list[Done] = []
+    place = yard(lambda wanted, done: answers.append(done))
+    before = descriptors()
+    owner = Owner()
+    one = Process(place, Kind(), owner)
+    one.start("c", ["x"])
+    pid = os.posix_spawnp("sleep", ["sleep", "100"], os.environ, setsid=True)
+    one.forked(pid, os.pidfd_open(pid))
+    answers[0](None, Aborted("the executor died"))
+    assert owner.error
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9
+    assert descriptors() == before
+
+
+def test_one_that_was_left_may_go_on(yard: Make, turning: Turning) -> None:
+    answers: list[Done] = []
+    place = yard(lambda wanted, done: answers.append(done))
+    before = descriptors()
+    one = Process(place, Kind(), Owner())
+    one.start("c", ["x"])
+    (waiting,) = place.door.execs.values()
+    exit_fd = os.dup(waiting.outer()[-1])
+    answers[0](Execed(pid=1), None)
+    one.close()
+    poll = select.poll()
+    poll.register(exit_fd, 0)
+    assert poll.poll(0) == []  # its exit has a reader: the fork server lets it live
+    os.write(exit_fd, bytes(4))
+    os.close(exit_fd)
+    turning.until(lambda: descriptors() == before)

@@ -93,3 +93,15 @@ def test_a_pod_needs_an_id(rig: Rig) -> None:
                 await bus.call(shimd.START_SHIM, shimd.StartShim(pod="../x"))
 
     asyncio.run(main())
+
+
+def test_a_shim_that_was_forked_as_its_supervisor_died_is_not_left_over(rig: Rig) -> None:
+    async def main() -> None:
+        supervisor(rig)
+        async with service.connect(rig.settings, "manager") as bus, asyncio.timeout(40):
+            await bus.call(shimd.LIST_SHIMS, Empty())
+            stray = await asyncio.to_thread(rig.shim, PODS[0])
+            await bus.call(shimd.STOP_SHIM, shimd.StopShim(pod=PODS[0]))
+            assert await asyncio.to_thread(stray.wait, 10) in (0, -signal.SIGKILL)
+
+    asyncio.run(main())
