@@ -136,7 +136,7 @@ class Connection:
             await self._wait_up(end)
             try:
                 async with asyncio.timeout(max(RETRY, end - time.monotonic())):
-                    return await self._or_down(attempt())
+                    return await self.or_down(attempt())
             except (NatsError, ConnectionError, TimeoutError) as error:
                 if time.monotonic() >= end:
                     raise Unavailable(f"the bus does not answer ({error}); see `cribus doctor`") from error
@@ -149,7 +149,7 @@ class Connection:
         except TimeoutError as error:
             raise Unavailable("the bus is away; `cribus status` shows whether nats runs") from error
 
-    async def _or_down(self, work: Awaitable[T]) -> T:
+    async def or_down(self, work: Awaitable[T]) -> T:
         """The work's result; ConnectionError as soon as the connection drops under it."""
         task = asyncio.ensure_future(work)
         down = asyncio.ensure_future(self.down.wait())

@@ -142,7 +142,8 @@ class Events:
         try:
             while self._connection.up.is_set():
                 try:
-                    messages = await subscription.fetch(1, timeout=_POLL)
+                    # one a fetch: for more it waits; a server that went away has forgotten that we asked
+                    messages = await self._connection.or_down(subscription.fetch(1, timeout=_POLL))
                 except NatsTimeout:
                     continue
                 for msg in messages:

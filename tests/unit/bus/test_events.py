@@ -51,3 +51,28 @@ def test_a_durable_reader_gets_what_it_missed(with_server: Any) -> None:
             assert "a" not in ids
 
     with_server(scenario)
+
+
+def test_a_reader_that_waits_hears_the_news_after_the_bus_was_away(with_server: Any) -> None:
+    async def scenario(server: Any) -> None:
+        async with service.connect(server.settings, "manager") as bus:
+            heard: asyncio.Queue[str] = asyncio.Queue()
+
+            async def read() -> None:
+                async for seen in bus.follow(EXITED, durable="manager"):
+                    heard.put_nowait(seen.event.id)
+
+            reading = asyncio.create_task(read())
+            await bus.publish(Event(kind=EXITED, id="before", at=1))
+            assert await heard.get() == "before"
+            await server.kill()
+            await bus.connection.down.wait()
+            await server.start()
+            await bus.connection.up.wait()
+            await bus.publish(Event(kind=EXITED, id="after", at=2))
+            async with asyncio.timeout(10):
+                while await heard.get() != "after":
+                    pass
+            reading.cancel()
+
+    with_server(scenario)
