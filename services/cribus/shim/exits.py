@@ -140,6 +140,10 @@ class News:
         """Whether this container's exit has been told by an earlier shim, or is being told."""
         return any(os.path.exists(path) for path in (self._file(container), self._mark(container)))
 
+    def first(self) -> bool:
+        """Whether no shim of this pod was here before."""
+        return not os.path.isdir(self._folder)
+
     def again(self) -> None:
         """Go on with what an earlier shim had not been acknowledged."""
         os.makedirs(self._folder, exist_ok=True)

@@ -95,7 +95,8 @@ class Shim:
 
     def continued(self) -> None:
         """Take over what earlier shims of the pod had, and go on telling their news."""
-        for take in taken.remembered(self._care, self._yard.pod):
+        remembered = [] if self._care.news.first() else taken.remembered(self._care, self._yard.pod)
+        for take in remembered:
             try:
                 self._add(take)
             except CribusError as error:
