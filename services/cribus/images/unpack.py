@@ -42,6 +42,7 @@ class _Layer:
         self.folders = Folders(root)
         self.times: list[tuple[str, int]] = []  # of directories: set at the end, their content changes them
         self.links: list[tuple[str, str]] = []
+        self.stale = False  # something was replaced, which a known path may have led through
 
     def absent(self, parent: int, name: str) -> bool:
         """Remove what an earlier entry of the same name made: the last one counts. Whether it was a whiteout."""
@@ -53,6 +54,7 @@ class _Layer:
                 os.unlink(name, dir_fd=parent)
         except FileNotFoundError:
             return False
+        self.stale = True
         return whiteout
 
     def set_times(self) -> None:
@@ -103,6 +105,9 @@ def _one(layer: _Layer, entry: Entry, chunks: Chunks) -> None:
             chunks.skip(entry.size)
         else:
             _MAKERS.get(entry.type, _unknown)(layer, entry, (parent, name), chunks)
+            if layer.stale:
+                layer.folders.forget()
+                layer.stale = False
     except OSError as error:
         if error.errno in _OURS:
             raise
@@ -123,7 +128,6 @@ def _file(layer: _Layer, entry: Entry, place: tuple[int, str], chunks: Chunks) -
     except FileExistsError:
         layer.absent(parent, name)
         fd = os.open(name, _CREATE, entry.mode, dir_fd=parent)
-        layer.folders.forget()
     try:
         if entry.sparse:
             _write_sparse(fd, entry, chunks)
@@ -182,8 +186,6 @@ def _directory(layer: _Layer, entry: Entry, place: tuple[int, str], chunks: Chun
         xattrs.apply(fd, entry.xattrs)
     finally:
         os.close(fd)
-    if hides:
-        layer.folders.forget()
     above = parts(entry.name)[0]
     layer.times.append((f"{above}/{name}" if above else name, entry.mtime))
 
@@ -195,9 +197,6 @@ def _symlink(layer: _Layer, entry: Entry, place: tuple[int, str], chunks: Chunks
     except FileExistsError:
         layer.absent(parent, name)
         os.symlink(entry.linkname, name, dir_fd=parent)
-        _owned(entry, place)
-        layer.folders.forget()
-        return
     _owned(entry, place)
 
 
@@ -219,7 +218,6 @@ def _hard_link(layer: _Layer, entry: Entry, place: tuple[int, str], chunks: Chun
                 return
             layer.absent(parent, name)
             os.link(last, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
-            layer.folders.forget()
     except (FileNotFoundError, NotADirectoryError):
         layer.links.append(("/".join(filter(None, parts(entry.name))), "/".join(filter(None, (above, last)))))
     finally:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 def main(request: "dict[str, Any]", fds: list[int]) -> int:
     """Bring one layer: fds are the blob to read and the pipe for the answer."""
     os.umask(0)
-    os.nice(5)  # the node's containers come first
     try:
         made = layer.bring(Job(**request["job"]), fds[0])
         answer = {"code": "", "size": made.size, "inodes": made.inodes}

@@ -1,0 +1,33 @@
+"""What is thrown away is out of the way at once, and gone a little later."""
+
+import os
+import threading
+from pathlib import Path
+
+from cribus.images.trash import Trash
+
+
+def emptied(trash: Trash) -> None:
+    done = threading.Event()
+    trash.empty(done)
+    assert done.wait(20)
+
+
+def test_a_tree_goes(tmp_path: Path) -> None:
+    trash = Trash(tmp_path / "trash")
+    (tmp_path / "tree" / "deep").mkdir(parents=True)
+    (tmp_path / "tree" / "deep" / "file").write_text("x")
+    assert trash.take(tmp_path / "tree")
+    assert not (tmp_path / "tree").exists()
+    emptied(trash)
+    assert os.listdir(tmp_path / "trash") == []
+
+
+def test_nothing_to_take(tmp_path: Path) -> None:
+    assert not Trash(tmp_path / "trash").take(tmp_path / "none")
+
+
+def test_what_an_earlier_process_left(tmp_path: Path) -> None:
+    (tmp_path / "trash" / "left").mkdir(parents=True)
+    emptied(Trash(tmp_path / "trash"))
+    assert os.listdir(tmp_path / "trash") == []
