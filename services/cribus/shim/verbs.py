@@ -1,14 +1,13 @@
 """What a shim answers (api/shim.py), and how its streams travel: the room's one door to the bus."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from cribus.api import shim
 from cribus.api.events import Event
 from cribus.api.executor import EXEC, Exec, Execed
-from cribus.api.verb import Empty
-from cribus.bus import slim_call, subjects, wire
-from cribus.bus.codec import pack
+from cribus.api.verb import Empty, Message
+from cribus.bus import codec, slim_call, subjects, wire
 from cribus.bus.slim import Slim
 from cribus.bus.slim_serve import Respond, Server, Table
 from cribus.bus.streams import Stream
@@ -53,7 +52,7 @@ class Line:
                 absent()
 
         self._slim.answers[self._token] = answered
-        self._slim.publish(self._to, pack(["n"]), self._slim.reply_to(self._token))
+        self._slim.publish(self._to, codec.pack(["n"]), self._slim.reply_to(self._token))
 
     def close(self) -> None:
         self._slim.unsubscribe(self._sid)
@@ -190,3 +189,15 @@ def _channels(request: shim.OpenExec | shim.OpenAttach, tty: bool) -> list[int]:
 def _command(args: list[str]) -> None:
     if not args:
         raise InvalidArgument("a command is needed")
+
+
+def rehearse(samples: Iterable[Message]) -> None:
+    """What messages go through on the bus, without one (warm.py)."""
+    for sample in samples:
+        _, body = codec.unpack_request(codec.pack_request(codec.Meta(id="i", deadline=1, sender="s"), sample))
+        codec.to_message(type(sample), body)
+        for part in codec.pack_reply(sample):
+            codec.result(type(sample), codec.Answer().feed(part) or {})
+    said = wire.hpub("s", {"k": "v"}, wire.pub("s", wire.connect("n", "u", "p"), "r"), "r")
+    list(wire.Parser().feed(b'INFO {"headers":true}\r\nMSG s 1 r %d\r\n%b\r\nPING\r\n' % (len(said), said)))
+    Stream(lambda frame: None, [STDOUT, STDERR], [STDIN]).feed(codec.pack(["d", STDIN, 0, b"x"]))

@@ -7,9 +7,7 @@ import msgspec
 
 from cribus.api import events, executor, shim
 from cribus.api.verb import Message
-from cribus.bus import codec, wire
-from cribus.bus.streams import Stream
-from cribus.shim import crilog, exits
+from cribus.shim import crilog, exits, verbs
 
 _SAMPLES: tuple[Message, ...] = (
     shim.Take(container="c", pod="p"),
@@ -26,20 +24,12 @@ _SAMPLES: tuple[Message, ...] = (
 
 
 def up() -> None:
-    for sample in _SAMPLES:
-        kind = type(sample)
-        _, body = codec.unpack_request(codec.pack_request(codec.Meta(id="i", deadline=1, sender="s"), sample))
-        codec.to_message(kind, body)
-        for part in codec.pack_reply(sample):
-            codec.result(kind, codec.Answer().feed(part) or {})
+    verbs.rehearse(_SAMPLES)
     msgspec.json.decode(msgspec.json.encode(_SAMPLES[0]), type=shim.Take)
     msgspec.json.decode(msgspec.json.encode(_SAMPLES[-1]), type=events.Event)
     msgspec.json.decode(b'{"code":0,"signal":0,"at":1}', type=exits.Exit)
     msgspec.json.decode(b'{"user":"u"}', type=dict[str, str])
-    list(wire.Parser().feed(b'INFO {"headers":true}\r\nMSG s 1 r 2\r\nab\r\nPING\r\n'))
-    wire.hpub("s", {"k": "v"}, wire.pub("s", wire.connect("n", "u", "p"), "r"), "r")
     crilog.render(b"", b"a\nb\n" + b"c" * crilog.LIMIT * 2, crilog.stamp(time.time_ns()) + b" stdout ", end=True)
-    Stream(lambda frame: None, [1, 2], [0]).feed(codec.pack(["d", 0, 0, b"x"]))
 
 
 up()
