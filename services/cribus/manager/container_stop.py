@@ -91,7 +91,8 @@ async def release(node: Node, record: Container) -> None:
     if pod is not None and not pod.torn:
         try:
             await node.call(shim.RELEASE, shim.Named(container=record.id), id=record.id)
-        except (NotFound, Unavailable) as error:
-            # No shim has it: it never took it, or let it go in an earlier try.
-            _logger.debug("not released by a shim", extra={"container": record.id, "cause": error.message})
+        except (NotFound, Unavailable, DeadlineExceeded) as error:
+            # No shim has it: it never took it, let it go in an earlier try, or could not take it over from
+            # one that died. And one that does not answer must not keep the container: it ends with its pod.
+            _logger.info("not released by a shim", extra={"container": record.id, "cause": error.message})
     await node.call(executor.DELETE, executor.Named(container=record.id))

@@ -3,7 +3,7 @@
 import pytest
 from cribus.api import events
 from cribus.api.cri.container import RemoveContainerRequest
-from cribus.errors import Unavailable
+from cribus.errors import CribusError, DeadlineExceeded, Unavailable
 from cribus.manager import container_remove
 from cribus.manager.records import State
 
@@ -44,10 +44,11 @@ def test_a_failed_removal_goes_on_where_it_was(world: World, run: Run) -> None:
     run(story())
 
 
-def test_a_shim_that_is_gone_is_no_hindrance(world: World, run: Run) -> None:
+@pytest.mark.parametrize("error", [Unavailable("nobody serves it"), DeadlineExceeded("it died, or hangs")])
+def test_a_shim_that_is_gone_is_no_hindrance(world: World, run: Run, error: CribusError) -> None:
     async def story() -> None:
         id = await world.running(await world.pod())
-        world.fail["shim.release"] = [Unavailable("nobody serves it")]
+        world.fail["shim.release"] = [error]
         await container_remove.remove(world.node, request(id))
         assert not world.node.records.containers
 
