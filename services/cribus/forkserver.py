@@ -11,7 +11,8 @@ Protocol, over a SEQPACKET socketpair; every packet is msgpack:
 A request of more than 64 KiB travels in a memfd, as the first descriptor of an empty packet. The child
 gets `function(request, fds)` and ends with what that returns as its exit code. In a request:
 `_exit_fd` is the index of a descriptor to which the server writes the wait status (4 bytes, little
-endian) once it reaped the child; `_pidns` is the index of a pidfd or namespace descriptor in whose PID
+endian) once it reaped the child; a child whose status nobody can read any more is killed, with its
+process group. `_pidns` is the index of a pidfd or namespace descriptor in whose PID
 namespace the child is born; `_hooks` true runs Python's at-fork hooks, for a child that lives long and
 does more than system calls.
 
@@ -201,6 +202,7 @@ class _Loop:
         self._sock = sock
         self._own_pidns = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._exit_fds: dict[int, int] = {}  # pid → where its status goes
+        self._wanted: dict[int, int] = {}  # and back: the child lives while that has a reader
         self._woken, wake = os.pipe()
         for fd in (self._woken, wake):
             os.set_blocking(fd, False)
@@ -217,7 +219,9 @@ class _Loop:
                 if fd == self._woken:
                     os.read(fd, 4096)
                     self._reap()
-                elif not self._request():
+                elif fd in self._wanted:
+                    self._kill(fd)
+                elif fd == self._sock.fileno() and not self._request():
                     return
 
     def _reap(self) -> None:
@@ -231,7 +235,17 @@ class _Loop:
                 if exit_fd >= 0:
                     with contextlib.suppress(OSError):  # nobody reads any more
                         os.write(exit_fd, status.to_bytes(4, "little"))
+                    if self._wanted.pop(exit_fd, 0):
+                        self._poll.unregister(exit_fd)
                     os.close(exit_fd)
+
+    def _kill(self, exit_fd: int) -> None:
+        """Whoever wanted this child has died. It is not reaped yet, so the pid is still its own."""
+        pid = self._wanted.pop(exit_fd)
+        self._poll.unregister(exit_fd)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            os.killpg(pid, signal.SIGKILL)  # no such group: it has not made one yet
 
     def _request(self) -> bool:
         """Serve one request; False when the client has gone."""
@@ -251,6 +265,8 @@ class _Loop:
             exit_index = request.get("_exit_fd", -1)
             if exit_index >= 0:
                 keep = self._exit_fds[pid] = fds[exit_index]
+                self._wanted[keep] = pid
+                self._poll.register(keep, 0)  # POLLERR, no reader, is told unasked
             self._answer([id, pid, 0, ""], [pidfd])
             os.close(pidfd)
         finally:

@@ -43,6 +43,9 @@ def length(request, fds):
 
 def wait(request, fds):
     import select
+    if request.get("group"):
+        os.setsid()
+        os.fork() or select.select([], [], [], 30)
     os.write(fds[0], b"up")
     select.select([], [], [], 30)
 """
@@ -125,3 +128,20 @@ def test_pid_namespace_of_birth(drive) -> None:  # type: ignore[no-untyped-def]
         "os.kill(int(sleep[0]), signal.SIGKILL); os.waitpid(p, 0)"
     )
     assert done.stdout == "True\nTrue\n", done.stderr
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_a_child_whose_end_nobody_can_hear_is_ended(drive, group: bool) -> None:  # type: ignore[no-untyped-def]
+    done = drive(
+        "r, w = os.pipe()\n"
+        "exit_read, exit_write = os.pipe()\n"
+        f"request = {{'_exit_fd': 1, 'group': {group}}}\n"
+        "child = await server.run('forkserver_children:wait', request, [w, exit_write])\n"
+        "os.close(w); os.close(exit_write)\n"
+        "os.read(r, 2)\n"
+        "os.close(exit_read)\n"
+        "poll = select.poll(); poll.register(child.pidfd, select.POLLIN)\n"
+        "print(len(poll.poll(5000)), os.read(r, 1))\n"  # the end: what it forked has gone too
+        "print(os.waitstatus_to_exitcode((await run('fails', {}))[1]))"
+    )
+    assert done.stdout == "1 b''\n70\n", done.stderr
