@@ -35,4 +35,4 @@ def test_two_shims_of_one_pod_cannot_be(rig: Rig) -> None:
 def test_a_shim_ends_when_its_pod_is_struck_off(rig: Rig) -> None:
     process = rig.shim(POD)
     (rig.pod(POD) / "shim.json").unlink()
-    assert process.wait(10) == 0
+    assert process.wait(20) == 0
