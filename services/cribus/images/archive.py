@@ -21,7 +21,7 @@ import msgspec
 from cribus.api.images import Load, Loaded, Save
 from cribus.api.verb import Empty
 from cribus.errors import DataLoss, InvalidArgument, NotFound
-from cribus.images import bring, manifest, pull
+from cribus.images import bring, inflate, manifest, pull
 from cribus.images.content import CHUNK, digest_of
 from cribus.images.node import Node
 from cribus.images.reference import parse
@@ -30,6 +30,7 @@ from cribus.linux import files
 from cribus.oci import image_spec
 
 _NAMES = (image_spec.CONTAINERD_NAME, image_spec.REF_NAME)
+_LAYERS = {"": image_spec.LAYER, "gzip": image_spec.LAYER_GZIP, "zstd": image_spec.LAYER_ZSTD}
 _SMALL = 8 << 20
 
 
@@ -164,9 +165,9 @@ async def _from_docker(node: Node, source: _Files) -> AsyncIterator[tuple[Image,
         names = {}
         layers = []
         for name in one.Layers:
-            digest, size = await asyncio.to_thread(_measured, source, name)
-            names[digest] = name
-            layers.append({"mediaType": image_spec.LAYER, "digest": digest, "size": size})
+            layer = await asyncio.to_thread(_measured, source, name)
+            names[layer["digest"]] = name
+            layers.append(layer)
         made = {
             "schemaVersion": 2,
             "mediaType": image_spec.MANIFEST,
@@ -196,13 +197,16 @@ def _by_name(source: _Files, names: dict[str, str]) -> bring.Fetch:
     return lambda digest, offset, size: source.chunks(names[digest], offset)
 
 
-def _measured(source: _Files, name: str) -> tuple[str, int]:
+def _measured(source: _Files, name: str) -> image_spec.Descriptor:
+    """A descriptor of a file that has none."""
     digest = hashlib.sha256()
     size = 0
+    kind = ""
     for chunk in source.chunks(name, 0):
+        kind = kind if size else inflate.kind(chunk)
         digest.update(chunk)
         size += len(chunk)
-    return "sha256:" + digest.hexdigest(), size
+    return {"mediaType": _LAYERS[kind], "digest": "sha256:" + digest.hexdigest(), "size": size}
 
 
 async def save(node: Node, request: Save) -> Empty:
@@ -212,7 +216,14 @@ async def save(node: Node, request: Save) -> Empty:
         raise InvalidArgument("no image is named; give at least one reference")
     if not os.path.isabs(request.path):
         raise InvalidArgument(f"{request.path!r} must be an absolute path on the node")
-    await asyncio.to_thread(_write, node, images, request.path)
+    node.pinned += [image for _, image in images]
+    try:
+        await asyncio.to_thread(_write, node, images, request.path)
+    except OSError as error:
+        raise InvalidArgument(f"{request.path} cannot be written: {error.strerror}") from error
+    finally:
+        for _, image in images:
+            node.pinned.remove(image)
     return Empty()
 
 
@@ -227,8 +238,9 @@ def _write(node: Node, images: list[tuple[str, Image]], path: str) -> None:
                     if digest not in done:
                         done.add(digest)
                         tar.add(node.content.path(digest), _blob(digest), filter=_anonymous)
-                index.append(_descriptor(node, image, name))
-                docker.append(_docker_entry(image, name))
+                tags = _tags(node, name, image)
+                index += [_descriptor(node, image, tag) for tag in tags or [""]]
+                docker.append(_docker_entry(image, tags))
             add_file(tar, "oci-layout", image_spec.LAYOUT)
             add_file(tar, "index.json", json.dumps({"schemaVersion": 2, "manifests": index}).encode())
             add_file(tar, "manifest.json", json.dumps(docker).encode())
@@ -237,23 +249,32 @@ def _write(node: Node, images: list[tuple[str, Image]], path: str) -> None:
         Path(temporary).unlink(missing_ok=True)
 
 
-def _descriptor(node: Node, image: Image, name: str) -> dict[str, Any]:
+def _tags(node: Node, name: str, image: Image) -> list[str]:
+    """The tag that was named; named by id or by digest, an image takes all its tags along."""
+    tags = [one for one in node.store.names(image.id) if "@" not in one]
+    try:
+        named = parse(name).tagged
+    except InvalidArgument:
+        named = ""
+    return [named] if named in tags else tags
+
+
+def _descriptor(node: Node, image: Image, tag: str) -> dict[str, Any]:
     body = manifest.document(node.content.read(image.manifest), "the manifest")
     descriptor: dict[str, Any] = {
         "mediaType": body.get("mediaType", image_spec.MANIFEST),
         "digest": image.manifest,
         "size": len(node.content.read(image.manifest)),
     }
-    if not name.startswith("sha256:"):
-        descriptor["annotations"] = {_NAMES[0]: str(parse(name)), _NAMES[1]: parse(name).tag}
+    if tag:
+        descriptor["annotations"] = {_NAMES[0]: tag, _NAMES[1]: parse(tag).tag}
     return descriptor
 
 
-def _docker_entry(image: Image, name: str) -> dict[str, Any]:
-    tags = [] if name.startswith("sha256:") else [parse(name).tagged]
+def _docker_entry(image: Image, tags: list[str]) -> dict[str, Any]:
     return {
         "Config": _blob(image.id),
-        "RepoTags": [tag for tag in tags if tag],
+        "RepoTags": tags,
         "Layers": [_blob(layer.digest) for layer in image.layers],
     }
 

@@ -38,6 +38,8 @@ def stack(snapshots: Snapshots, diff_ids: list[str]) -> list[str]:
         left = msgspec.json.decode(data, type=Left) if data else None
         if left and not done and not left.links:
             left = None  # nothing is below it that could describe its folders
+        if left and left.folders == [""] and not left.links and _usual(snapshots.path(done[-1])):
+            left = None
         name = digest_of("\n".join(["extra", *done, diff_id]).encode())
         if left and not snapshots.has(name):
             _make(snapshots, name, [diff_id, *reversed(done)], left)
@@ -45,12 +47,18 @@ def stack(snapshots: Snapshots, diff_ids: list[str]) -> list[str]:
     return done
 
 
+def _usual(root: str) -> bool:
+    """Whether a layer's root directory is as it is without being described."""
+    found = os.stat(root)
+    return (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o755, 0, 0)
+
+
 def _make(snapshots: Snapshots, name: str, above_first: list[str], left: Left) -> None:
     layers = [snapshots.path(one) for one in above_first]
     folder = snapshots.new()
     try:
         extra = _Extra(folder / "fs", layers, set(left.folders))
-        for path in left.folders:
+        for path in ("", *left.folders):  # its own root hides theirs too
             extra.folder(path)
         for path, target in left.links:
             extra.link(path, target)
@@ -72,17 +80,21 @@ class _Extra:
         self._layers = layers  # top first: the layer itself, then those below it
         self._implied = implied
         self.inodes = 0
+        self._made: set[str] = set()
 
     def folder(self, path: str) -> None:
         """A directory as the lower layers describe it; those above it too."""
-        if not path or os.path.isdir(self._root / path):
+        if path in self._made:
             return
-        self.folder(os.path.dirname(path))
+        self._made.add(path)
+        if path:
+            self.folder(os.path.dirname(path))
         source = self._find(self._layers[1:] if path in self._implied else self._layers, path)
         if source < 0:
             source = self._find(self._layers, path)
-        os.mkdir(self._root / path)
-        self.inodes += 1
+        if path:
+            os.mkdir(self._root / path)
+            self.inodes += 1
         target = os.open(self._root / path, DIRECTORY)
         try:
             if source >= 0:
@@ -109,6 +121,8 @@ class _Extra:
 
     def _find(self, layers: list[str], path: str) -> int:
         """A descriptor of a directory, or -1."""
+        if not path:
+            return os.open(layers[0], DIRECTORY) if layers else -1
         found = merged.find(layers, path.split("/"))
         if found < 0:
             return -1

@@ -18,6 +18,7 @@ from cribus.api.cri.image import (
 )
 from cribus.api.cri.stats import FilesystemIdentifier, FilesystemUsage, ImageFsInfoRequest, ImageFsInfoResponse
 from cribus.errors import InvalidArgument
+from cribus.images.content import digest_of
 from cribus.images.node import Node
 from cribus.images.store import Image
 
@@ -53,7 +54,7 @@ async def list_images(node: Node, request: ListImagesRequest) -> ListImagesRespo
         images = [one] if one else []
     else:
         images = list(node.store.images.values())
-    return ListImagesResponse(images=[described(node, image) for image in images if node.store.names(image.id)])
+    return ListImagesResponse(images=[described(node, image) for image in images])
 
 
 async def status(node: Node, request: ImageStatusRequest) -> ImageStatusResponse:
@@ -65,9 +66,17 @@ async def status(node: Node, request: ImageStatusRequest) -> ImageStatusResponse
         return ImageStatusResponse()
     info = {}
     if request.verbose:
-        known = {"chainID": image.layers[-1].diff_id if image.layers else "", "imageSpec": config_of(node, image)}
-        info["info"] = json.dumps(known)
+        chain = _chain_id([layer.diff_id for layer in image.layers])
+        info["info"] = json.dumps({"chainID": chain, "imageSpec": config_of(node, image)})
     return ImageStatusResponse(image=described(node, image), info=info)
+
+
+def _chain_id(diff_ids: list[str]) -> str:
+    """One name for a stack of layers (image-spec, config.md, "Layer ChainID")."""
+    chain = diff_ids[0] if diff_ids else ""
+    for one in diff_ids[1:]:
+        chain = digest_of(f"{chain} {one}".encode())
+    return chain
 
 
 async def remove(node: Node, request: RemoveImageRequest) -> RemoveImageResponse:

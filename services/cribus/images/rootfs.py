@@ -69,6 +69,8 @@ def _cached(key: _Key) -> tuple[dict[str, object], bytes, bytes]:
 
 async def discard(node: Node, request: Discard) -> Empty:
     """Remove a container's writable layer. Idempotent."""
+    if not request.container.isalnum():  # an empty one would mean the directory of them all
+        raise InvalidArgument(f"{request.container!r} is no container id")
     node.discard(request.container)
     return Empty()
 

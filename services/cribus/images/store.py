@@ -85,14 +85,17 @@ class Store:
     def find(self, text: str) -> Image | None:
         """The image that a reference, an image id, or the beginning of an id means; None if there is none.
 
-        Raises InvalidArgument for what can be none of them, or for a beginning that two ids share.
+        Raises InvalidArgument when nothing is named, or for a beginning that two ids share.
         """
         if not text:
             raise InvalidArgument("no image is named; give a reference or an image id")
         direct = self.references.get(text) or text
         if direct in self.images:
             return self.images[direct]
-        named = None if text.startswith("sha256:") else self._by_reference(parse(text))
+        try:
+            named = self._by_reference(parse(text))
+        except InvalidArgument:  # an id, or the name of nothing that could be here
+            named = None
         return named or self._by_beginning(text)
 
     def _by_beginning(self, text: str) -> Image | None:

@@ -87,6 +87,8 @@ def unpack(chunks: Chunks, root: str) -> Unpacked:
         chunks.drain()
         layer.set_times()
         described = {name for name, _ in layer.times}
+        if "" not in described:
+            layer.folders.implied[""] = None
         total.folders = [name for name in layer.folders.implied if name not in described]
         total.links = layer.links
     finally:
