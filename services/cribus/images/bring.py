@@ -75,7 +75,7 @@ def _announce(node: Node, layer: Layer, task: asyncio.Task[None]) -> None:
 
     def over(done: asyncio.Task[None]) -> None:
         for key in (layer.diff_id, layer.digest):
-            del node.bringing[key]
+            node.bringing.pop(key, None)  # of a plain layer both are one
         if not done.cancelled():
             done.exception()  # told to whoever waited; without a waiter it is no defect
 

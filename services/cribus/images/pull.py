@@ -14,6 +14,7 @@ from cribus.api.cri.image import PullImageResponse
 from cribus.api.cri.sandbox import PullImageRequest
 from cribus.errors import DataLoss, InvalidArgument
 from cribus.images import below, bring, manifest
+from cribus.images.content import digest_of
 from cribus.images.node import Node
 from cribus.images.reference import Reference, parse
 from cribus.images.registry.client import Registry
@@ -101,4 +102,6 @@ def _fetched(registry: Registry, digest: str) -> bytes:
         data += chunk
         if len(data) > _CONFIG_LIMIT:
             raise DataLoss("the image's config is larger than 8 MiB; this is no config")
+    if digest_of(data) != digest:
+        raise DataLoss(f"the registry sent a config of digest {digest_of(data)} for {digest}; it lies or is broken")
     return data

@@ -21,9 +21,8 @@ async def prepare(node: Node, request: Prepare) -> Prepared:
         raise InvalidArgument(f"{request.container!r} is no container id")
     image = node.store.need(request.image)
     lower = node.lower(image)
-    root = os.stat(lower[0])
     known: dict[str, object] = {"image": image.id, "diff_ids": image.stacked()}
-    upper, work = node.snapshots.prepare(request.container, known, (root.st_uid, root.st_gid))
+    upper, work = node.snapshots.prepare(request.container, known, os.stat(lower[0]))
     names = [one for one in node.store.names(image.id) if "@" in one]
     inner, passwd, group = _read(node, image)
     return Prepared(

@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import secrets
+import stat
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -129,10 +130,10 @@ class Snapshots:
         except FileNotFoundError:
             return 0.0
 
-    def prepare(self, container: str, image: dict[str, object], owner: tuple[int, int]) -> tuple[str, str]:
+    def prepare(self, container: str, image: dict[str, object], root: os.stat_result) -> tuple[str, str]:
         """(upper, work) of a container's writable layer. Idempotent.
 
-        `owner` is that of the image's root directory, `image` is kept beside the layer.
+        `root` is the image's root directory, whose place it takes; `image` is kept beside the layer.
         """
         folder = f"{self._containers}/{container}"
         upper, work = f"{folder}/upper", f"{folder}/work"
@@ -140,8 +141,8 @@ class Snapshots:
             for one, mode in ((folder, 0o711), (upper, 0o755), (work, 0o711)):
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(one, mode)
-            os.chmod(upper, 0o755)
-            os.chown(upper, *owner)
+            os.chown(upper, root.st_uid, root.st_gid)
+            os.chmod(upper, stat.S_IMODE(root.st_mode))
             files.write_atomic(f"{folder}/image.json", json.dumps(image).encode())
             self.containers[container] = image
         return upper, work

@@ -70,9 +70,13 @@ def test_leftovers_go_at_the_start(tmp_path: Path) -> None:
 
 def test_a_writable_layer(tmp_path: Path) -> None:
     snapshots = opened(tmp_path)
+    root = tmp_path / "root"
+    root.mkdir(mode=0o711)
+    os.chown(root, 7, 8)
     for _ in range(2):
-        upper, work = snapshots.prepare("c1", {"diff_ids": [ONE]}, (7, 8))
-    assert (os.stat(upper).st_uid, os.stat(upper).st_gid, os.path.isdir(work)) == (7, 8, True)
+        upper, work = snapshots.prepare("c1", {"diff_ids": [ONE]}, os.stat(root))
+    found = os.stat(upper)
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o7777, os.path.isdir(work)) == (7, 8, 0o711, True)
     (Path(upper) / "file").write_text("x" * 5000)
     assert snapshots.usage("c1") == (8192, 1)
     assert opened(tmp_path).containers == {"c1": {"diff_ids": [ONE]}}

@@ -53,7 +53,7 @@ def test_a_name_moves(store: Store) -> None:
 def test_removed(store: Store, tmp_path: Path) -> None:
     for _ in range(2):
         store.remove(A)
-    assert store.images == store.references == {}
+    assert (store.images, store.references) == ({}, {})
     assert list((tmp_path / "references").iterdir()) == []
 
 

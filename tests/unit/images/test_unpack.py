@@ -31,7 +31,12 @@ def test_files_folders_and_links(tmp_path: Path) -> None:
     assert (found / "f").stat().st_ino == (found / "h").stat().st_ino
     assert os.readlink(found / "s") == "f"
     assert stat.S_IMODE((found / "f").stat().st_mode) == 0o640
-    assert (total.inodes, total.size, total.folders, total.links) == (4, 4096, [""], [])  # its root is described by no entry
+    assert (total.inodes, total.size, total.folders, total.links) == (
+        4,
+        4096,
+        [""],
+        [],
+    )  # its root is described by no entry
 
 
 def test_the_last_of_a_name_counts(tmp_path: Path) -> None:

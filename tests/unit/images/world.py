@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,6 +77,17 @@ def _is_open(fd: int) -> bool:
     return True
 
 
+class Body(httpx.SyncByteStream):
+    """What a true transport gives: bytes that can be read once."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __iter__(self) -> Iterator[bytes]:
+        for at in range(0, len(self._data), 65536):
+            yield self._data[at : at + 65536]
+
+
 class World:
     """A node and the blobs and manifests of its registry, by path."""
 
@@ -104,7 +115,7 @@ class World:
         if data is None:
             return httpx.Response(404)
         start = int(request.headers.get("Range", "bytes=0-")[6:-1])
-        return httpx.Response(206 if start else 200, content=data[start:])
+        return httpx.Response(206 if start else 200, stream=Body(data[start:]))
 
     def push(self, name: str, *layers: bytes, **config: Any) -> str:
         """An image of these plain tars under HOST/name:v1; the manifest's digest."""

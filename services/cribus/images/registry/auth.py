@@ -14,7 +14,7 @@ from cribus.errors import InvalidArgument, Unauthenticated
 from cribus.images.registry.mirrors import Endpoint
 from cribus.oci import distribution_spec
 
-_CHALLENGE = re.compile(r'(?:^|,\s*)(basic|bearer)\s+((?:\w+=(?:"[^"]*"|[^\s,]+)(?:,\s*)?)*)', re.IGNORECASE)
+_CHALLENGE = re.compile(r'(?:^|(?<=[\s,]))(basic|bearer)\s+((?:\w+=(?:"[^"]*"|[^\s,]+)(?:,\s*)?)*)', re.IGNORECASE)
 _PARAMETER = re.compile(r'(\w+)=(?:"([^"]*)"|([^\s,]+))')
 _HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 

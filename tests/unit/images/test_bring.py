@@ -1,0 +1,129 @@
+"""Layers side by side: once each, whoever wants them, and what failures leave."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+from cribus.errors import DataLoss, NotFound, Unavailable
+from cribus.images import bring
+from cribus.images.store import Image, Layer
+from cribus.oci import image_spec
+
+from tests.registry import Entry, tar
+from tests.unit.images.world import World, digest, run
+
+ONE, TWO = (tar([Entry(name, os.urandom(2000))]) for name in ("one", "two"))
+
+
+def image(*layers: bytes) -> Image:
+    made = [Layer(digest(one), digest(one), len(one), image_spec.LAYER) for one in layers]
+    return Image(id=digest(b"id"), manifest=digest(b"m"), size=0, layers=made)
+
+
+class Blobs:
+    """A source that counts, and waits where it is told to."""
+
+    def __init__(self, *layers: bytes) -> None:
+        self.data = {digest(one): one for one in layers}
+        self.asked: list[tuple[str, int]] = []
+        self.stopped = threading.Event()
+        self.began = threading.Event()
+        self.go = threading.Event()
+        self.go.set()
+
+    def fetch(self, name: str, offset: int, size: int) -> Iterator[bytes]:
+        self.asked.append((name, offset))
+        self.began.set()
+        assert self.go.wait(10)
+        if name not in self.data:
+            raise NotFound("no such blob")
+        yield self.data[name][offset:]
+
+    def source(self, told: str = "") -> bring.Source:
+        return bring.Source(self.fetch, self.stopped.set, told)
+
+
+def test_brought_and_told(world: World) -> None:
+    blobs = Blobs(ONE, TWO)
+
+    async def work() -> None:
+        node = world.node()
+        for _ in range(2):
+            await bring.layers(node, image(ONE, TWO, ONE), blobs.source("mine"))
+        assert node.snapshots.has(digest(ONE))
+        assert node.content.has(digest(TWO))
+        assert node.usage().inodes == 4
+
+    run(work)
+    assert sorted(blobs.asked) == sorted([(digest(ONE), 0), (digest(TWO), 0)])
+    assert {word.stage for word in world.words} >= {"waiting", "done", "present"}
+
+
+def test_two_who_want_one(world: World) -> None:
+    blobs = Blobs(ONE)
+    blobs.go.clear()
+
+    async def work() -> None:
+        node = world.node()
+        both = [asyncio.ensure_future(bring.layers(node, image(ONE), blobs.source())) for _ in range(2)]
+        assert await asyncio.to_thread(blobs.began.wait, 10)
+        blobs.go.set()
+        await asyncio.gather(*both)
+
+    run(work)
+    assert blobs.asked == [(digest(ONE), 0)]
+
+
+def test_the_others_failure_is_not_mine(world: World) -> None:
+    bad, good = Blobs(), Blobs(ONE)
+    bad.go.clear()
+
+    async def work() -> None:
+        node = world.node()
+        first = asyncio.ensure_future(bring.layers(node, image(ONE), bad.source()))
+        assert await asyncio.to_thread(bad.began.wait, 10)
+        second = asyncio.ensure_future(bring.layers(node, image(ONE), good.source()))
+        bad.go.set()
+        with pytest.raises(NotFound):
+            await first
+        await second
+        assert node.bringing == {}
+
+    run(work)
+    assert bad.stopped.is_set()
+    assert not good.stopped.is_set()
+
+
+def test_a_blob_is_resumed(world: World) -> None:
+    blobs = Blobs(ONE)
+
+    async def work() -> None:
+        node = world.node()
+        node.content.partial(digest(ONE)).write_bytes(ONE[:700])
+        await bring.layers(node, image(ONE), blobs.source())
+
+    run(work)
+    assert blobs.asked == [(digest(ONE), 700)]
+
+
+@pytest.mark.parametrize(("error", "kept"), [(Unavailable("x"), True), (DataLoss("x"), False), (OSError(), False)])
+def test_undo(world: World, error: Exception, kept: bool) -> None:
+    async def work() -> None:
+        node = world.node()
+        await bring.layers(node, image(ONE), Blobs(ONE).source())
+        node.content.partial(digest(TWO)).write_bytes(b"begun")
+        bring.undo(node, image(ONE, TWO), error)
+        assert node.snapshots.has(digest(ONE)) is kept
+        assert node.content.has(digest(ONE)) is kept
+        assert bool(node.content.begun(digest(TWO))) is kept
+
+    run(work)
+
+
+def test_no_layers(world: World) -> None:
+    async def work() -> None:
+        await bring.layers(world.node(), image(), Blobs().source())
+
+    run(work)
