@@ -1,6 +1,6 @@
 """What the executor answers: the OCI runtime. Paths are of the host; times are ns since the epoch."""
 
-from cribus.api.verb import Empty, Message, Verb
+from cribus.api.verb import Empty, Message, Once, Verb
 
 SERVICE = "executor"
 STDIN = "dev.cribus.stdin"  # annotation of a runtime-spec: "true" when the standard input is kept for attach
@@ -116,7 +116,7 @@ CREATE = Verb(SERVICE, "create", Create, Created)
 START = Verb(SERVICE, "start", Named, Empty)
 KILL = Verb(SERVICE, "kill", Kill, Empty)
 DELETE = Verb(SERVICE, "delete", Named, Empty)  # from every state; idempotent
-EXEC = Verb(SERVICE, "exec", Exec, Execed)
+EXEC = Once(SERVICE, "exec", Exec, Execed)
 PAUSE = Verb(SERVICE, "pause", Named, Empty)
 RESUME = Verb(SERVICE, "resume", Named, Empty)
 UPDATE = Verb(SERVICE, "update", Resources, Empty)

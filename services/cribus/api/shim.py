@@ -1,6 +1,6 @@
 """What a pod's shim answers. Verbs are addressed by the container's id (`TAKE` by the pod's)."""
 
-from cribus.api.verb import Addressed, Empty, Message, Once
+from cribus.api.verb import Addressed, AddressedOnce, Empty, Message
 
 SERVICE = "shim"
 
@@ -61,7 +61,7 @@ class StreamOpened(Message, frozen=True):
 
 TAKE = Addressed(SERVICE, "take", Take, Empty)
 RELEASE = Addressed(SERVICE, "release", Named, Empty)  # drained, acknowledged, forgotten
-EXEC_SYNC = Once(SERVICE, "exec_sync", ExecSync, ExecSyncDone)
-EXEC = Once(SERVICE, "exec", OpenExec, StreamOpened)
-ATTACH = Once(SERVICE, "attach", OpenAttach, StreamOpened)
+EXEC_SYNC = AddressedOnce(SERVICE, "exec_sync", ExecSync, ExecSyncDone)
+EXEC = AddressedOnce(SERVICE, "exec", OpenExec, StreamOpened)
+ATTACH = AddressedOnce(SERVICE, "attach", OpenAttach, StreamOpened)
 REOPEN_LOG = Addressed(SERVICE, "reopen_log", Named, Empty)

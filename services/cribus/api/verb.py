@@ -38,9 +38,16 @@ class Addressed(Verb[Q, A]):
     addressed = True
 
 
-class Once(Addressed[Q, A]):
-    """An addressed verb that must not run twice for one request id, not even after its server died
-    half-way: the caller is told ABORTED then."""
+class Once(Verb[Q, A]):
+    """A verb that must not run twice for one request id, not even after its server died half-way:
+    the caller is told ABORTED then."""
+
+    __slots__ = ()
+    repeatable = False
+
+
+class AddressedOnce(Addressed[Q, A]):
+    """Both."""
 
     __slots__ = ()
     repeatable = False

@@ -112,6 +112,8 @@ class Receiver:
 
     def end_at(self, offset: int) -> None:
         self._end = offset
+        if self.at_end():
+            self.acknowledge()  # the sender waits for it before it lets go
 
     def at_end(self) -> bool:
         """Every byte that will ever come was handed out."""

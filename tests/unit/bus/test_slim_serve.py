@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cribus.api.verb import Addressed, Message, Once, Verb
+from cribus.api.verb import Addressed, AddressedOnce, Message, Verb
 from cribus.bus import codec, service, subjects
 from cribus.bus.service import Bus
 from cribus.bus.slim_serve import Respond, Server
@@ -22,7 +22,7 @@ class Text(Message, frozen=True):
 
 
 ECHO = Addressed("shim", "echo", Text, Text)
-ONCE = Once("shim", "once", Text, Text)
+ONCE = AddressedOnce("shim", "once", Text, Text)
 OTHER = Addressed("shim", "other", Text, Text)
 
 

@@ -58,3 +58,18 @@ def test_a_reader_that_stalls_stops_the_writer() -> None:
     sender = Stream(frames.append, [STDOUT], [])
     assert sender.outgoing[STDOUT].write(b"x" * (2 * WINDOW)) == WINDOW
     assert sender.outgoing[STDOUT].write(b"x") == 0
+
+
+def test_a_sender_is_drained_although_the_data_was_short() -> None:
+    to_client: list[bytes] = []
+    to_server: list[bytes] = []
+    server = Stream(to_client.append, [STDOUT], [])
+    client = Stream(to_server.append, [], [STDOUT])
+    server.outgoing[STDOUT].write(b"hi")
+    assert client.feed(to_client.pop(0)) == ("data", STDOUT, b"hi")
+    client.incoming[STDOUT].done(2)
+    server.outgoing[STDOUT].end()
+    assert client.feed(to_client.pop(0)) == ("end", STDOUT)
+    for frame in to_server:
+        server.feed(frame)
+    assert server.drained()
