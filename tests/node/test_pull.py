@@ -346,6 +346,51 @@ def test_killed_in_the_middle_a_pull_goes_on_where_it_was(
     clean.crictl("rmi", image)
 
 
+def children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_killed_worker_is_replaced(clean: Node, registry: Registry, faulty: Front, tmp_path: Path) -> None:
+    """The very pull that it worked for succeeds, and fetches the rest alone."""
+    large = layer(tmp_path, tar([Entry("large", os.urandom(8 << 20))]))
+    registry.push("worker", Image([large]), "v1")
+    image = f"{faulty.host}/worker:v1"
+    faulty.rules = [Rule(large.digest, stall(6 << 20), 1)]
+    answers: list[int] = []
+    pulling = threading.Thread(target=lambda: answers.append(clean.try_crictl("pull", image).returncode))
+    pulling.start()
+    assert faulty.stalled.wait(20)
+    partial = clean.root / "images" / "partial" / large.digest[7:]
+    until(lambda: partial.exists() and partial.stat().st_size > 5 << 20, 10, "the layer has begun")
+    [server] = children(clean.services()["images"])
+    [worker] = children(server)
+    os.kill(worker, signal.SIGKILL)
+    faulty.released.set()
+    pulling.join()
+    assert answers == [0]
+    asked = [wanted for path, wanted in faulty.blobs() if large.digest in path]
+    assert len(asked) > 1
+    assert all(int(wanted.removeprefix("bytes=").rstrip("-")) > 5 << 20 for wanted in asked[1:])
+    clean.crictl("rmi", image)
+
+
+def test_a_stop_waits_for_no_registry(registry: Registry, faulty: Front, clean: Node, tmp_path: Path) -> None:
+    """A service that is told to stop while a registry says nothing is back at once."""
+    large = layer(tmp_path, tar([Entry("large", os.urandom(8 << 20))]))
+    registry.push("stalled", Image([large]), "v1")
+    image = f"{faulty.host}/stalled:v1"
+    faulty.rules = [Rule(large.digest, stall(6 << 20), 1)]
+    pulling = threading.Thread(target=clean.try_crictl, args=("pull", image))
+    pulling.start()
+    assert faulty.stalled.wait(20)
+    pid = clean.services()["images"]
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: clean.services()["images"] not in (0, pid), 10, "another process serves")
+    pulling.join()
+    until(lambda: clean.try_crictl("pull", image).returncode == 0, 20, "the pull succeeds")
+    clean.crictl("rmi", image)
+
+
 def test_save_and_load(clean: Node, registry: Registry, busybox: Layer, tmp_path: Path) -> None:
     """Out as a tar that is an OCI layout and a docker archive; in again as a tar, as a folder, as docker's."""
     registry.push("saved", Image([busybox, layer(tmp_path, tar([Entry("mine", b"mine")]))]), "v1")

@@ -5,6 +5,7 @@ that one fails.
 """
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import time
@@ -21,6 +22,7 @@ from cribus.images.store import Image, Layer
 
 Fetch = Callable[[str, int, int], Iterator[bytes]]  # (digest, offset, size) → the blob's bytes from there on
 _PIPE = 1 << 20  # bytes on the way to a worker
+_TRIES = 3  # workers for one layer, where they are killed
 _TELL = 0.1  # seconds between two words on progress
 
 
@@ -85,30 +87,39 @@ def _announce(node: Node, layer: Layer, task: asyncio.Task[None]) -> None:
 async def _brought(node: Node, layer: Layer, source: Source, word: "_Teller") -> None:
     await word.say("waiting", 0)
     async with node.workers:
-        content, snapshots = node.content, node.snapshots
-        folder = None if snapshots.has(layer.diff_id) else snapshots.new()
-        begun = content.begun(layer.digest)
-        job = Job(
-            digest=layer.digest,
-            diff_id=layer.diff_id,
-            size=layer.size,
-            limit=node.settings.max_layer_size,
-            blob=str(content.path(layer.digest)),
-            partial="" if content.has(layer.digest) else str(content.partial(layer.digest)),
-            begun=begun,
-            folder=str(folder or ""),
-        )
-        try:
-            fed = job.partial and (begun < layer.size or not layer.size)
-            chunks = source.fetch(layer.digest, begun, layer.size) if fed else iter(())
-            usage = await _worked(node, job, chunks, word)
-        except BaseException:
-            if folder:
-                snapshots.abandon(folder)
-            raise
-        content.note(layer.digest)
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(worker.Died):
+                return await _tried(node, layer, source, word)
+        return await _tried(node, layer, source, word)
+
+
+async def _tried(node: Node, layer: Layer, source: Source, word: "_Teller") -> None:
+    """By one worker. Raises worker.Died when it was killed."""
+    content, snapshots = node.content, node.snapshots
+    folder = None if snapshots.has(layer.diff_id) else snapshots.new()
+    begun = content.begun(layer.digest)
+    job = Job(
+        digest=layer.digest,
+        diff_id=layer.diff_id,
+        size=layer.size,
+        limit=node.settings.max_layer_size,
+        blob=str(content.path(layer.digest)),
+        partial="" if content.has(layer.digest) else str(content.partial(layer.digest)),
+        begun=begun,
+        folder=str(folder or ""),
+    )
+    try:
+        fed = job.partial and (begun < layer.size or not layer.size)
+        chunks = source.fetch(layer.digest, begun, layer.size) if fed else iter(())
+        usage = await _worked(node, job, chunks, word)
+    except BaseException:
         if folder:
-            snapshots.commit(folder, layer.diff_id, usage)
+            snapshots.abandon(folder)
+        raise
+    finally:
+        content.note(layer.digest)
+    if folder:
+        snapshots.commit(folder, layer.diff_id, usage)
 
 
 async def _worked(node: Node, job: Job, chunks: Iterator[bytes], word: "_Teller") -> Usage:

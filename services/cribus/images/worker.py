@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     Spawn = Callable[[str, dict[str, Any], Sequence[int]], Awaitable[Spawned]]
 
 
+class Died(Unavailable):
+    """The worker was killed: another one goes on where it was."""
+
+
 def main(request: "dict[str, Any]", fds: list[int]) -> int:
     """Bring one layer: fds are the blob to read and the pipe for the answer."""
     os.umask(0)
@@ -55,7 +59,7 @@ async def start(spawn: "Spawn", job: Job, blob: int) -> int:
 async def answer(fd: int) -> "tuple[int, int]":
     """(bytes, inodes) of the layer, once the worker has ended. Closes the descriptor.
 
-    Raises what the worker raised, Unavailable when it was killed.
+    Raises what the worker raised, Died when it was killed.
     """
     import asyncio
 
@@ -68,7 +72,7 @@ async def answer(fd: int) -> "tuple[int, int]":
     finally:
         transport.close()
     if not data:
-        raise Unavailable("the process that unpacked the layer died; pull again, it goes on from there")
+        raise Died("the process that unpacked the layer died; pull again, it goes on from there")
     found = msgpack.unpackb(data)
     if found["code"]:
         raise from_code(found["code"], found["message"])

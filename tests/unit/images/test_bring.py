@@ -3,7 +3,8 @@
 import asyncio
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from cribus.errors import DataLoss, NotFound, Unavailable
@@ -12,7 +13,7 @@ from cribus.images.store import Image, Layer
 from cribus.oci import image_spec
 
 from tests.registry import Entry, tar
-from tests.unit.images.world import World, digest, run
+from tests.unit.images.world import Child, World, digest, run, spawn
 
 ONE, TWO = (tar([Entry(name, os.urandom(2000))]) for name in ("one", "two"))
 
@@ -106,6 +107,27 @@ def test_a_blob_is_resumed(world: World) -> None:
 
     run(work)
     assert blobs.asked == [(digest(ONE), 700)]
+
+
+def test_killed_workers_have_successors(world: World) -> None:
+    blobs = Blobs(ONE)
+    victims = [True, True, False]
+
+    async def sometimes(function: str, request: dict[str, Any], fds: Sequence[int]) -> Child:
+        if not victims.pop(0):
+            return await spawn(function, request, fds)
+        return Child(os.getpid())  # its end of the answer is closed without a word
+
+    async def work() -> None:
+        node = world.node()
+        node.spawn = sometimes
+        await bring.layers(node, image(ONE), blobs.source())
+        assert node.snapshots.has(digest(ONE))
+        victims.extend([True] * 3)
+        with pytest.raises(Unavailable, match="died"):
+            await bring.layers(node, image(TWO), Blobs(TWO).source())
+
+    run(work)
 
 
 @pytest.mark.parametrize(("error", "kept"), [(Unavailable("x"), True), (DataLoss("x"), False), (OSError(), False)])
