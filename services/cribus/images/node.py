@@ -52,9 +52,13 @@ class Node:
         self.pinned: list[Image] = []  # of pulls that are under way: in no store yet
 
     def open(self) -> None:
-        """Away with leftovers, but for what a pull that was just killed may come back for."""
-        self.content.clean()
+        """See what is there; away with leftovers."""
         self.snapshots.open()
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Away with what is nobody's, but for what a pull that just broke off may come back for."""
+        self.content.clean()
         layers = [one for one in self.snapshots.layers if self.snapshots.age(one) > _GRACE]
         blobs = [one for one in self.content.sizes if self.content.age(one) > _GRACE]
         self._drop(layers, blobs)

@@ -61,6 +61,7 @@ async def _pulled(node: Node, reference: Reference, request: PullImageRequest) -
     finally:
         await asyncio.to_thread(registry.close)
     name(node, image, names)
+    node.tidy()
     detail = {"reference": str(reference)}
     await node.publish(events.Event(kind=events.IMAGE_PULLED, id=image.id, at=time.time_ns(), detail=detail))
     return image.id

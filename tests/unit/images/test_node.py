@@ -80,6 +80,20 @@ def test_at_the_start_what_is_old_and_nobodys_goes(world: World, old: bool) -> N
     run(work)
 
 
+def test_a_pull_tidies_up_after_those_that_broke_off(world: World) -> None:
+    async def work() -> None:
+        node = await two(world)
+        node.store.remove(node.store.need("registry.test/both:v1").id)
+        for path in world.root.glob("layers/*/usage"):
+            os.utime(path, (0, 0))
+        world.push("third", tar([Entry("third", b"x")]))
+        await world.pull(node, "third")
+        assert not node.snapshots.has(digest(HIGH))
+        assert node.snapshots.has(digest(LOW))
+
+    run(work)
+
+
 def test_an_image_of_nothing_has_an_empty_layer(world: World) -> None:
     async def work() -> None:
         node = world.node()
