@@ -4,6 +4,7 @@ that could have passed."""
 import argparse
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -52,13 +53,16 @@ def main() -> int:
     chosen.programs.mkdir(parents=True, exist_ok=True)
     program = critest.build(chosen.programs)
     with prepared(chosen.side, chosen.programs) as (side, folder):
+        began = time.monotonic()
         results = critest.run(program, side.endpoint, folder, *chosen.options)
+        took = time.monotonic() - began
         if chosen.log:
             chosen.log.write_bytes((folder / "critest.log").read_bytes())
     for one in results:
         if one.state not in ("passed", "skipped"):
             print(f"{one.state}: {one.name}\n    {one.message.splitlines()[0] if one.message else ''}")
-    print(", ".join(f"{count} {state}" for state, count in sorted(Counter(one.state for one in results).items())))
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(Counter(one.state for one in results).items()))
+    print(f"{counts}, {took:.1f} s")
     return int(bool(critest.unexpected(results)))
 
 
