@@ -1,5 +1,6 @@
 """The content store: blobs by digest, written to a partial file and renamed once their digest holds."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -43,8 +44,9 @@ class Content:
         now = time.time()
         for found in os.scandir(self._partial):
             allowed = _STALE if _DIGEST.fullmatch(f"sha256:{found.name}") else old
-            if now - found.stat().st_mtime >= allowed:
-                os.unlink(found.path)
+            with contextlib.suppress(FileNotFoundError):  # a worker has just completed it
+                if now - found.stat().st_mtime >= allowed:
+                    os.unlink(found.path)
 
     def path(self, digest: str) -> Path:
         return self._blobs / hexadecimal(digest)
