@@ -42,14 +42,10 @@ async def teardown(node: Node, record: Sandbox) -> None:
     """Everything of the pod but its record and its containers' records and layers. Idempotent; every
     step is content with finding nothing. Raises the first failure, after trying what can be tried."""
     await _all(container_stop.end(node, one) for one in node.records.in_pod(record.id))
-    await _all((_namespaces(node, record), node.call(shimd.STOP_SHIM, shimd.StopShim(pod=record.id))))
-    _delete(node.pod_dir(record.id))
-
-
-async def _namespaces(node: Node, record: Sandbox) -> None:
-    """The network first: a plugin may want to see the namespace that it takes things from."""
-    await podnet.detach(node, record)
+    await _all((podnet.detach(node, record), node.call(shimd.STOP_SHIM, shimd.StopShim(pod=record.id))))
+    # Last, because the shim is found by what is in the run directory, should shimd be killed just now.
     await node.call(executor.DELETE_POD, executor.DeletePod(pod=record.id))
+    _delete(node.pod_dir(record.id))
 
 
 def _delete(folder: str) -> None:
