@@ -4,6 +4,7 @@ Nothing here knows how the node works inside: it is started and stopped by the `
 asked through crictl, and killed by pid.
 """
 
+import itertools
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from typing import Any
 PYTHON = sys.executable
 CRICTL = os.environ.get("CRICTL") or shutil.which("crictl") or "crictl"
 IMAGE = "localhost/busybox:latest"
+_NODES = itertools.count()
 SERVICES = ("nats", "images", "executor", "shimd", "manager", "gateway")
 
 
@@ -58,12 +60,12 @@ class Node:
         self.socket = self.run_dir / "cribus.sock"
         self.logs = base / "pods"
         self.logs.mkdir()
-        third = os.getpid() % 200 + 20
+        second = (os.getpid() + next(_NODES)) % 200 + 20  # two nodes at a time must not share a subnet
         self.config.write_text(
             f'node = "{self.tag}"\nroot = "{self.root}"\nrun = "{self.run_dir}"\n'
             f'[bus]\nlisten = "127.0.0.1:{free_port()}"\n'
             f'[cgroups]\nroot = "{self.tag}"\n'
-            f'[network]\nconf_dir = "{base}/cni"\nbridge = "{self.tag}"\nsubnet = "10.{third}.0.0/16"\n'
+            f'[network]\nconf_dir = "{base}/cni"\nbridge = "{self.tag}"\nsubnet = "10.{second}.0.0/16"\n'
             f'table = "{self.tag}"\n{extra}'
         )
         self.env = {**os.environ, "CRIBUS_CONFIG": str(self.config)}
