@@ -60,7 +60,7 @@ class Node:
         self.socket = self.run_dir / "cribus.sock"
         self.logs = base / "pods"
         self.logs.mkdir()
-        second = (os.getpid() + next(_NODES)) % 200 + 20  # two nodes at a time must not share a subnet
+        second = (os.getpid() + next(_NODES)) % 80 + 20  # below those of test_network; two nodes must not share one
         self.config.write_text(
             f'node = "{self.tag}"\nroot = "{self.root}"\nrun = "{self.run_dir}"\n'
             f'[bus]\nlisten = "127.0.0.1:{free_port()}"\n'

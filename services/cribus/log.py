@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 
 _ids: ContextVar[dict[str, str]] = ContextVar("ids")
+_UNSAID = ("caller", "deadline")  # known to the code, of no use in a log
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -28,7 +29,7 @@ class _Lines(logging.Formatter):
             "level": record.levelname.lower(),
             "event": record.getMessage(),
             **self._fixed,
-            **_ids.get({}),
+            **{name: value for name, value in _ids.get({}).items() if name not in _UNSAID},
         }
         line.update((key, value) for key, value in record.__dict__.items() if key not in _STANDARD)
         if record.exc_info:

@@ -21,6 +21,7 @@ from cribus.bus import subjects
 from cribus.errors import Unavailable
 
 PATIENCE = 5.0  # seconds for which "not there" is taken for a restart
+_TOLD = 0.05  # seconds from a message's arrival until it is looked at
 RETRY = 0.02  # seconds between tries while it is not there
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
@@ -125,6 +126,24 @@ class Connection:
             _logger.debug("not sent", extra={"subject": subject, "cause": str(error)})
             return False
         return True
+
+    async def listened(self, subject: str) -> bool:
+        """Whether anybody listens there now: an answer's subject dies with the process that asked."""
+        if not subject:
+            return True
+        nobody = asyncio.Event()
+        token = uuid.uuid4().hex
+        self.answers[token] = lambda msg: nobody.set()
+        try:
+            await self.send(subject, b"", self.reply_to(token))
+            await self.while_up(self.nats.flush)  # the bus has told us by now
+            async with asyncio.timeout(_TOLD):
+                await nobody.wait()
+        except TimeoutError:
+            return True
+        finally:
+            del self.answers[token]
+        return False
 
     async def while_up(self, attempt: Callable[[], Coroutine[Any, Any, T]], patience: float = PATIENCE) -> T:
         """The result of `attempt`, made again while it fails for want of the bus; it must be repeatable.

@@ -71,7 +71,7 @@ class Server:
         elif known is None:
             self._forget_old()
             job = self._jobs[meta.id] = _Job(msg.reply)  # before any await: its repeat may be next in line
-            task = asyncio.create_task(self._run(job, msg.subject.split(".")[3], meta, body))
+            task = asyncio.create_task(self._run(job, msg, meta, body))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         elif known.answer is None:
@@ -79,8 +79,9 @@ class Server:
         else:
             await self._answer(msg.reply, known.answer)
 
-    async def _run(self, job: _Job, name: str, meta: codec.Meta, body: Any) -> None:
-        with log.ids(trace=meta.trace, request=meta.id, deadline=str(meta.deadline)):
+    async def _run(self, job: _Job, msg: Msg, meta: codec.Meta, body: Any) -> None:
+        name = msg.subject.split(".")[3]
+        with log.ids(trace=meta.trace, request=meta.id, deadline=str(meta.deadline), caller=msg.reply):
             made, began = None, time.perf_counter()
             try:
                 made = await self._handle(name, meta, body)

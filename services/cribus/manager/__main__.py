@@ -24,6 +24,7 @@ async def main() -> None:
     async with service.connect(settings, "manager") as bus:
         await bus.kv.ensure()
         node = await open_node(settings, bus.call, bus.publish, bus.kv)
+        node.listened = bus.connection.listened
         reader = asyncio.create_task(follow_exits(bus, node))
         try:
             await reconcile(node)

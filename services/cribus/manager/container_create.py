@@ -75,9 +75,8 @@ async def _make(node: Node, name: str, request: CreateContainerRequest) -> str:
         owner = node.records.containers.get(node.records.owner(name))
         if owner is not None and owner.state is State.CREATING:
             await undo(node, owner)  # nobody works on it: we have the name
-        elif owner is not None and names.settled(owner, config):
-            if owner.unclaimed:
-                await lifecycle.change(node, owner, unclaimed=False)
+        elif owner is not None and await names.settled(node.listened, owner, config):
+            await lifecycle.change(node, owner, unclaimed=False, caller=log.current("caller"))
             return owner.id
         record = _begun(name, pod, request)
         with log.ids(pod=pod.id, container=record.id):
@@ -104,6 +103,7 @@ def _begun(name: str, pod: Sandbox, request: CreateContainerRequest) -> Containe
         created_at=now,
         changed_at=now,
         request=log.current("request"),
+        caller=log.current("caller"),
         log_path=os.path.join(folder, config.log_path) if folder and config.log_path else "",
         resources=config.linux.resources if config.linux else None,
     )

@@ -15,6 +15,8 @@ from cribus.api.cri.sandbox import PodSandboxMetadata
 from cribus.errors import AlreadyExists
 from cribus.manager.records import Container, Sandbox
 
+Listened = Callable[[str], Awaitable[bool]]
+
 
 class _Work(NamedTuple):
     config: object
@@ -54,11 +56,16 @@ class Names:
             task.exception()  # seen: whoever waited has it, and nobody may be left
 
 
-def settled(owner: Sandbox | Container, config: object) -> bool:
+async def settled(listened: Listened, owner: Sandbox | Container, config: object) -> bool:
     """Whether the request is a repeat of the one that made the owner of its name, so that the owner
-    is the answer. Raises AlreadyExists when it is not."""
-    repeat = bool(owner.request) and owner.request == log.current("request")
-    if repeat or (owner.unclaimed and owner.config == config):
+    is the answer. Raises AlreadyExists when it is not.
+
+    A new request for the same configuration is a repeat when nobody had the answer to the first:
+    its client gave up, or the gateway that asked was killed, perhaps with the answer in its hands.
+    """
+    if owner.request and owner.request == log.current("request"):
+        return True
+    if owner.config == config and (owner.unclaimed or not await listened(owner.caller)):
         return True
     raise AlreadyExists(f"the name {owner.name} is taken by {owner.id}; remove that first, or raise the attempt")
 

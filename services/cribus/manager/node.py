@@ -11,7 +11,7 @@ from cribus.api.verb import Call
 from cribus.cgroups.tree import Tree
 from cribus.config import Settings
 from cribus.manager.host import Host
-from cribus.manager.names import Names
+from cribus.manager.names import Listened, Names
 from cribus.manager.rates import Rates
 from cribus.manager.records import Records
 from cribus.manager.waiters import Waiters
@@ -45,6 +45,10 @@ class Locks:
         return lock
 
 
+async def _always(subject: str) -> bool:
+    return True
+
+
 class Below(NamedTuple):
     """What lies below: the store and the libraries, as they are or as tests have them."""
 
@@ -66,6 +70,7 @@ class Node:
         self.tree = below.tree
         self.host = below.host
         self.names = Names()
+        self.listened: Listened = _always  # whether somebody waits where an answer went: the bus knows
         self.locks = Locks()
         self.exits = Waiters()
         self.rates = Rates()

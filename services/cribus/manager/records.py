@@ -45,6 +45,7 @@ class Sandbox(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at: int = 0
     changed_at: int = 0  # when the state was reached
     request: str = ""  # id of the request that made it: its repeat gets the same answer
+    caller: str = ""  # where the answer to that request went
     unclaimed: bool = False  # its client had given up before it was ready
     namespaces: dict[str, str] = {}
     cgroup: str = ""
@@ -65,6 +66,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at: int = 0
     changed_at: int = 0
     request: str = ""
+    caller: str = ""
     unclaimed: bool = False
     image_id: str = ""
     image_ref: str = ""

@@ -42,7 +42,7 @@ async def _make(node: Node, name: str, request: RunPodSandboxRequest) -> str:
     owner = node.records.sandboxes.get(node.records.owner(name))
     if owner is not None and owner.state is State.CREATING:
         await undo(node, owner, "its making was cut short")  # nobody works on it: we have the name
-    elif owner is not None and names.settled(owner, config):
+    elif owner is not None and await names.settled(node.listened, owner, config):
         return await _claimed(node, owner)
     now = time.time_ns()
     record = Sandbox(
@@ -53,6 +53,7 @@ async def _make(node: Node, name: str, request: RunPodSandboxRequest) -> str:
         created_at=now,
         changed_at=now,
         request=log.current("request"),
+        caller=log.current("caller"),
     )
     with log.ids(pod=record.id):
         await lifecycle.begin(node, record)
@@ -66,8 +67,7 @@ async def _make(node: Node, name: str, request: RunPodSandboxRequest) -> str:
 
 
 async def _claimed(node: Node, owner: Sandbox) -> str:
-    if owner.unclaimed:
-        await lifecycle.change(node, owner, unclaimed=False)
+    await lifecycle.change(node, owner, unclaimed=False, caller=log.current("caller"))
     return owner.id
 
 

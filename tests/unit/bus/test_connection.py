@@ -72,3 +72,14 @@ def test_a_pause_ends() -> None:
     began = time.monotonic()
     asyncio.run(pause(0.01))
     assert time.monotonic() - began >= 0.01
+
+
+def test_the_bus_knows_who_still_listens(with_server: Any) -> None:
+    async def scenario(server: Any) -> None:
+        async with service.connect(server.settings, "manager") as bus:
+            async with service.connect(server.settings, "gateway") as gateway:
+                where = gateway.connection.reply_to("x")
+                assert await bus.connection.listened(where)
+            assert not await bus.connection.listened(where)
+
+    with_server(scenario)

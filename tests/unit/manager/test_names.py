@@ -49,22 +49,32 @@ def test_a_failure_is_everybodys_and_the_name_is_free(run: Run) -> None:
     run(story())
 
 
+async def _alive(subject: str) -> bool:
+    return True
+
+
+async def _dead(subject: str) -> bool:
+    return False
+
+
 def test_settled(run: Run) -> None:
     config = pod_config("p")
     owner = Sandbox(id="a", name="n", config=config, request="r1")
+    unclaimed = Sandbox(id="a", name="n", config=config, unclaimed=True)
 
     async def asked() -> bool:
-        return names.settled(owner, config)
+        return await names.settled(_alive, owner, config)
 
     async def story() -> None:
         assert await as_request("r1", asked)
         assert isinstance(await failing(as_request("r2", asked)), AlreadyExists)
+        assert await names.settled(_alive, unclaimed, config)
+        assert await names.settled(_dead, owner, config)
+        for listened in (_alive, _dead):
+            with pytest.raises(AlreadyExists):
+                await names.settled(listened, unclaimed, pod_config("p", hostname="x"))
 
     run(story())
-    unclaimed = Sandbox(id="a", name="n", config=config, unclaimed=True)
-    assert names.settled(unclaimed, config)
-    with pytest.raises(AlreadyExists):
-        names.settled(unclaimed, pod_config("p", hostname="x"))
 
 
 def test_given_up(run: Run) -> None:
