@@ -4,6 +4,7 @@ The reference plugins (containernetworking v1.9.1) are found in $CRIBUS_CNI_BIN 
 """
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ TAG = f"crbt{os.getpid() % 1000000}"
 BRIDGE = f"{TAG}b"
 SUBNET = f"10.{os.getpid() % 100 + 120}.0.0/16"
 PORT = {"hostPort": 18090, "containerPort": 8080, "protocol": "tcp"}
+_OUTSIDES = itertools.count()
 KINDS = ("default", "builtin", "reference")
 SERVE = """
 import socket, sys
@@ -125,7 +127,8 @@ def server(netns: str) -> Iterator[None]:
 @contextlib.contextmanager
 def outside() -> Iterator[tuple[str, str]]:
     """A machine beside the host: (its namespace, the host's address there)."""
-    name, subnet = f"{TAG}o", f"198.18.{os.getpid() % 250}"
+    number = next(_OUTSIDES)  # a fresh name and subnet each time: the kernel removes the last one's link later
+    name, subnet = f"{TAG}o{number}", f"198.18.{(os.getpid() + number) % 250}"
     commands = (
         f"ip netns add {name}",
         f"ip link add {name}h type veth peer name eth0 netns {name}",
