@@ -1,10 +1,14 @@
 """A running node for whoever asks: tests/node, tests/chaos and tests/conformance share one."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests import harness
+
+# Some tests fork in this process, others use gRPC in it: its fork handlers break the forked child.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 
 @pytest.fixture(scope="session")
