@@ -25,6 +25,18 @@ IMAGE = "localhost/busybox:latest"
 _NODES = itertools.count()
 SERVICES = ("nats", "images", "executor", "shimd", "manager", "gateway")
 
+_RECORDS = """
+import asyncio, json
+from cribus import config
+from cribus.bus import service
+
+async def main():
+    async with service.connect(config.load(), "manager") as bus:
+        print(json.dumps(sorted(await bus.kv.load_all())))
+
+asyncio.run(main())
+"""
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -215,7 +227,12 @@ class Node:
             "layers": layers,
             "nft elements": elements,
             "processes": self._pod_processes(),
+            "addresses": [str(path) for path in (self.root / "network" / "addresses").glob("*/[0-9]*")],
         }
+
+    def records(self) -> list[str]:
+        """Every key of the node's KV bucket."""
+        return json.loads(run(PYTHON, "-c", _RECORDS, env=self.env).stdout)  # type: ignore[no-any-return]
 
     def _pod_processes(self) -> list[str]:
         """Processes in this node's namespaces or cgroups, keepers and shims included."""
@@ -240,6 +257,7 @@ class Node:
             until(clean, seconds, "nothing left")
         except AssertionError:
             raise AssertionError({kind: what for kind, what in self.remains().items() if what}) from None
+        assert self.records() == []
 
 
 @contextmanager
