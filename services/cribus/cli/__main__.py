@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 
 # name → (group, what it does); the module is cribus.cli.<name>
@@ -41,7 +42,7 @@ def parser(name: str) -> argparse.ArgumentParser:
         prog=f"cribus {name}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     module.arguments(made)
-    made.set_defaults(command=module.command)
+    made.set_defaults(command=module.command, failed=getattr(module, "FAILED", 1))
     return made
 
 
@@ -55,10 +56,12 @@ def run(argv: list[str]) -> int:
         code: int = given.command(given)
     except CribusError as error:
         complain(error.message)
-        return 1
+        return int(given.failed)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         complain(f"{error.filename or given.command.__module__.rpartition('.')[2]}: {error.strerror or error}")
-        return 1
+        return int(given.failed)
     return code
 
 
@@ -69,6 +72,9 @@ def main() -> int:
             return run(argv)
         except KeyboardInterrupt:
             return 130
+        except BrokenPipeError:  # `cribus events | head`: whoever read has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+            return 141  # as a shell reports SIGPIPE
     wanted = argv[0] if argv else ""
     if wanted in ("--version", "version"):
         from importlib.metadata import version

@@ -10,6 +10,7 @@ from cribus import config
 from cribus.api import manager
 from cribus.api.verb import Empty
 from cribus.cli import rm
+from cribus.cli.output.table import many
 from cribus.cli.session import connected
 from cribus.cli.supervisor import configuration, control, daemon
 from cribus.config import Settings
@@ -28,8 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(given: argparse.Namespace) -> int:
     settings = config.load()
-    folder = configuration.directory(settings)
-    up = folder.is_dir() and _supervised(settings)
+    up = control.supervised(settings)
     if given.pods:
         _pods(settings, up=up)
     if up:
@@ -40,24 +40,14 @@ def command(given: argparse.Namespace) -> int:
     return 0
 
 
-def _supervised(settings: Settings) -> bool:
-    """Whether there is a supervisord, or a guard that is about to start one."""
-    folder = str(configuration.directory(settings))
-    if daemon.running(folder):
-        return True
-    free = daemon.lock(folder)
-    if free is None:
-        return True
-    os.close(free)
-    return False
-
-
 def _pods(settings: Settings, *, up: bool) -> None:
     if up:
         removed = asyncio.run(_remove_all(settings))
-        print(f"{removed} pod{'' if removed == 1 else 's'} removed")
+        print(f"{many(removed, 'pod')} removed")
     elif left := [path.name for path in Path(settings.run, "pods").glob("*")]:
-        raise FailedPrecondition(f"{len(left)} pods are left but the node is down; `cribus up`, then this again")
+        raise FailedPrecondition(
+            f"{many(len(left), 'pod')} of this node still there but it is down; `cribus up`, then this again"
+        )
 
 
 async def _remove_all(settings: Settings) -> int:

@@ -1,13 +1,18 @@
-"""Run a command in a running container and end with its exit code."""
+"""Run a command in a running container and end with its exit code.
+
+CONTAINER is an id, the beginning of one, or a name; a pod means its one container.
+"""
 
 import argparse
 import sys
 
 from cribus.api import shim
 from cribus.bus.service import Bus
-from cribus.cli.logs import container_id
+from cribus.cli import target
 from cribus.cli.session import ask
 from cribus.cli.terminal import Session
+
+FAILED = 125  # exit code of what went wrong before or around the command, not in it
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +31,7 @@ def command(given: argparse.Namespace) -> int:
     stdin, tty = given.stdin or given.both, given.tty or given.both
 
     async def conversation(bus: Bus) -> int:
-        container = await container_id(bus, given.container)
+        container = await target.container(bus, given.container)
 
         async def opened(stream: str) -> None:
             wanted = shim.OpenExec(

@@ -1,4 +1,7 @@
-"""Print a container's output, each line on the stream it came from. CONTAINER is an id or the beginning of one."""
+"""Print a container's output, each line on the stream it came from.
+
+CONTAINER is an id, the beginning of one, or a name; a pod means its one container.
+"""
 
 import argparse
 import asyncio
@@ -8,6 +11,7 @@ from cribus.api import events, manager
 from cribus.api.cri.container import ContainerStatus, ContainerStatusRequest
 from cribus.api.cri.values import ContainerState
 from cribus.bus.service import Bus
+from cribus.cli import target
 from cribus.cli.events import last_sequence
 from cribus.cli.output import crilog
 from cribus.cli.session import ask
@@ -18,13 +22,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("container", metavar="CONTAINER")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the container exits")
     parser.add_argument("-t", "--timestamps", action="store_true")
-    parser.add_argument("--tail", type=int, default=-1, metavar="N", help="begin with the last N lines")
+    parser.add_argument("-n", "--tail", type=int, default=-1, metavar="N", help="begin with the last N lines")
 
 
 def command(given: argparse.Namespace) -> int:
     async def conversation(bus: Bus) -> int:
         since = await last_sequence(bus) if given.follow else 0
-        found = await status(bus, await container_id(bus, given.container))
+        found = await status(bus, await target.container(bus, given.container))
         if not found.log_path:
             raise FailedPrecondition(f"container {given.container} was created without a log file")
         with crilog.Log(found.log_path, times=given.timestamps) as log:
@@ -35,14 +39,6 @@ def command(given: argparse.Namespace) -> int:
         return 0
 
     return ask(conversation)
-
-
-async def container_id(bus: Bus, wanted: str) -> str:
-    """The whole id. Raises NotFound when `wanted` means no container."""
-    found = (await bus.call(manager.LOCATE, manager.Locate(id=wanted))).container
-    if not found:
-        raise NotFound(f"{wanted} is a pod; name one of its containers (`cribus ps -a`)")
-    return found
 
 
 async def status(bus: Bus, container: str) -> ContainerStatus:

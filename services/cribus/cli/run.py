@@ -49,6 +49,7 @@ from cribus.config import Settings
 from cribus.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 
 LOG = "main.log"
+FAILED = 125  # exit code of what went wrong before or around the command, not in it
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from cribus import config
 from cribus.bus import service
 from cribus.bus.service import Bus
+from cribus.cli.supervisor import control
 from cribus.config import Settings
 from cribus.errors import Unavailable
 
@@ -31,8 +33,22 @@ async def connected(settings: Settings, patience: float = PATIENCE) -> AsyncIter
 def ask(what: Callable[[Bus], Awaitable[int]]) -> int:
     """Run a command's conversation with the node; its exit code."""
 
+    settings = config.load()
+    if not settings.bus.url and not control.supervised(settings) and not _listens(settings.bus.listen):
+        raise Unavailable("the node is not running; `cribus up` starts it")
+
     async def conversation() -> int:
-        async with connected(config.load()) as bus:
+        async with connected(settings) as bus:
             return await what(bus)
 
     return asyncio.run(conversation())
+
+
+def _listens(place: str) -> bool:
+    """Whether anything is at host:port of this host."""
+    host, _, port = place.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
+    except OSError:
+        return False
+    return True

@@ -10,7 +10,7 @@ from cribus.api import manager
 from cribus.api.cri.container import ListContainersRequest
 from cribus.api.cri.sandbox import ListPodSandboxRequest
 from cribus.api.cri.values import ContainerState, PodSandboxState
-from cribus.cli.output.table import age, complain, show
+from cribus.cli.output.table import age, complain, many, show
 from cribus.cli.session import connected
 from cribus.cli.supervisor import control
 from cribus.config import Settings
@@ -44,7 +44,10 @@ def command(given: argparse.Namespace) -> int:
     else:
         show(services, ("name", "state", "pid", "uptime", "restarts"), as_json=False)
         if counts:
-            print("\n{pods} pods ({ready} ready), {containers} containers ({running} running)".format(**counts))
+            print(
+                f"\n{many(counts['pods'], 'pod')} ({counts['ready']} ready),"
+                f" {many(counts['containers'], 'container')} ({counts['running']} running)"
+            )
     if failed:
         complain(f"pods and containers are not known: {failed}")
     return 1 if failed or any(one["state"] not in ("running", "starting") for one in services) else 0

@@ -1,5 +1,6 @@
 """The command line as a whole: every command is there, says what it does, and fails in one sentence."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,7 @@ def test_every_command_explains_itself(name: str) -> None:
 def test_every_file_is_a_command_or_serves_several() -> None:
     folder = Path(cli.__file__).parent
     files = {path.stem for path in folder.glob("*.py")} - {"__init__", "__main__"}
-    assert files - {"session", "terminal"} == set(cli.COMMANDS)
+    assert files - {"session", "target", "terminal"} == set(cli.COMMANDS)
 
 
 def test_usage_lists_everything_once() -> None:
@@ -69,3 +70,17 @@ def test_only_a_progress_bar_loads_rich() -> None:
     script = f"import sys, {names}\nprint('rich' in sys.modules, 'grpc' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
     assert done.stdout.strip() == "False False"
+
+
+def test_a_reader_that_has_had_enough() -> None:
+    script = (
+        "import sys; sys.argv = ['cribus', 'completion', 'bash']\n"
+        "from cribus.cli import __main__ as cli, completion\n"
+        "completion.bash = lambda: 'x' * (1 << 20)\n"
+        "sys.exit(cli.main())"
+    )
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-c", script], stdout=write, stderr=subprocess.PIPE, timeout=30)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")

@@ -18,7 +18,7 @@ def test_pods_that_are_left_are_told(node: Node, capsys: pytest.CaptureFixture[s
     with node.serving({}):
         (node.base / "run" / "pods" / "x").mkdir(parents=True)
         assert node.cribus("down", "--pods") == 1
-        assert "1 pods are left" in capsys.readouterr().err
+        assert "1 pod of this node still there" in capsys.readouterr().err
         assert node.cribus("down") == 0
 
 

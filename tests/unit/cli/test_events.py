@@ -1,8 +1,10 @@
+import argparse
 import json
 
 import pytest
 from cribus.api import events
 from cribus.api.events import Event
+from cribus.cli.events import since
 
 from tests.unit.cli.conftest import Node
 
@@ -34,3 +36,18 @@ def test_what_is_kept(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
         assert json.loads(line)["sequence"] == 3
         assert node.cribus("events", "--since", "3") == 0
         assert capsys.readouterr().out == ""
+
+
+def test_since_a_time(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
+    with node.serving({}):
+        _publish(node, events.EXITED, events.IMAGE_PULLED)
+        assert node.cribus("events", "--since", "1970-01-01T00:00:00.000000+00:00") == 0
+        assert len(capsys.readouterr().out.splitlines()) == 2
+        assert node.cribus("events", "--since", "1h") == 0
+        assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("text", ["5x", "yesterday", "m", ""])
+def test_no_time(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="90s, 5m"):
+        since(text)

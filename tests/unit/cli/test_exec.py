@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from cribus.api import manager, shim
+from cribus.cli.exec import FAILED
+from cribus.errors import NotFound
 
 from tests.harness import until
 from tests.unit.cli import samples
@@ -72,8 +74,11 @@ def test_which_command(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
     assert "which command" in capsys.readouterr().err
 
 
-def test_a_pod_is_no_container(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
-    answers: dict[Any, Any] = {manager.LOCATE: lambda _: manager.Located(pod=samples.POD)}
+def test_what_fails_is_not_taken_for_the_command(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(_: Any) -> Any:
+        raise NotFound("no such program")
+
+    answers: dict[Any, Any] = {**_answers(Echo(lambda: node.bus["shim"], 0)), shim.EXEC: refuse}
     with node.serving(answers):
-        assert node.cribus("exec", "aaa", "ls") == 1
-    assert "is a pod" in capsys.readouterr().err
+        assert node.cribus("exec", "ccc", "nope") == FAILED
+    assert capsys.readouterr().err == "cribus: no such program\n"

@@ -84,7 +84,7 @@ def test_a_failed_start_leaves_no_pod(node: Node, capsys: pytest.CaptureFixture[
     answers = _answers(node)
     answers[manager.START_CONTAINER] = fail
     with node.serving(answers):
-        assert node.cribus("run", "busybox", "nope") == 1
+        assert node.cribus("run", "busybox", "nope") == run.FAILED
     assert capsys.readouterr().err == "cribus: no such program: nope\n"
     assert _kinds(node)[-1] == "RemovePodSandbox"
 

@@ -27,7 +27,7 @@ def test_services_and_counts(node: Node, capsys: pytest.CaptureFixture[str], mon
         assert node.cribus("status") == 0
         out = capsys.readouterr().out
         assert "manager   running   7" in out
-        assert "2 pods (1 ready), 1 containers (1 running)" in out
+        assert "2 pods (1 ready), 1 container (1 running)" in out
         assert node.cribus("status", "--json") == 0
         found = json.loads(capsys.readouterr().out)
         assert found["services"][0]["pid"] == 7

@@ -81,7 +81,7 @@ def cgroups(facts: Facts, settings: Settings) -> Iterator[Judgment]:
     if missing:
         yield Judgment(BAD, f"cgroup {facts.cgroup} without {', '.join(missing)}", "limits on these are refused")
     elif facts.cgroup == "v2":
-        yield Judgment(OK, f"cgroup v2, driver {settings.cgroups.driver}")
+        yield Judgment(OK, f"cgroup v2, driver {settings.cgroups.driver}", "every limit can be set")
     else:
         yield Judgment(
             WARN,
@@ -93,11 +93,11 @@ def cgroups(facts: Facts, settings: Settings) -> Iterator[Judgment]:
 
 def filesystems(facts: Facts, settings: Settings) -> Iterator[Judgment]:
     if facts.overlayfs:
-        yield Judgment(OK, "overlayfs")
+        yield Judgment(OK, "overlayfs", "containers share their image's layers")
     else:
         yield Judgment(BAD, "no overlayfs", "containers have no root file system", "modprobe overlay")
     if facts.run_type == "tmpfs":
-        yield Judgment(OK, f"{settings.run} is on tmpfs")
+        yield Judgment(OK, f"{settings.run} is on tmpfs", "a boot begins with a clean slate")
     else:
         yield Judgment(
             WARN,
@@ -113,7 +113,7 @@ def firewall(facts: Facts, _: Settings) -> Iterator[Judgment]:
     elif not facts.nftables_library:
         yield Judgment(BAD, "libnftables is missing", "no masquerading, no host ports", "apt-get install libnftables1")
     else:
-        yield Judgment(OK, "nftables")
+        yield Judgment(OK, "nftables", "masquerading and host ports work")
 
 
 def seccomp(facts: Facts, _: Settings) -> Iterator[Judgment]:
@@ -122,7 +122,7 @@ def seccomp(facts: Facts, _: Settings) -> Iterator[Judgment]:
     elif not facts.seccomp_library:
         yield Judgment(BAD, "libseccomp is missing", "profiles cannot be compiled", "apt-get install libseccomp2")
     else:
-        yield Judgment(OK, "seccomp")
+        yield Judgment(OK, "seccomp", "profiles are compiled and enforced")
 
 
 def capabilities(facts: Facts, _: Settings) -> Iterator[Judgment]:
@@ -134,9 +134,10 @@ def capabilities(facts: Facts, _: Settings) -> Iterator[Judgment]:
             WARN,
             "CAP_SYS_RESOURCE missing",
             "hard limits are not raised, and oom_score_adj does not go below the node's own",
+            "grep CapBnd /proc/1/status",
         )
     elif not missing:
-        yield Judgment(OK, "capabilities")
+        yield Judgment(OK, "capabilities", "none that the node needs is missing")
 
 
 def disk(facts: Facts, settings: Settings) -> Iterator[Judgment]:
@@ -145,7 +146,7 @@ def disk(facts: Facts, settings: Settings) -> Iterator[Judgment]:
         what = "inodes" if facts.inode_share < facts.disk_share else "space"
         yield Judgment(WARN, fact, f"little {what} is left: pulls will fail soon", "cribus rmi --all")
     else:
-        yield Judgment(OK, fact)
+        yield Judgment(OK, fact, "enough for pulls")
 
 
 def services(facts: Facts, settings: Settings) -> Iterator[Judgment]:
@@ -158,9 +159,11 @@ def services(facts: Facts, settings: Settings) -> Iterator[Judgment]:
             yield Judgment(BAD, f"{one.name} is {one.state.lower()}", "it ends as soon as it starts", f"tail {log}")
     running = [one.name for one in facts.services if one.state in ("RUNNING", "STARTING")]
     restarts = sum(one.restarts for one in facts.services)
-    yield Judgment(OK, f"{len(running)} services run", f"restarted {restarts} times" if restarts else "")
+    yield Judgment(
+        OK, f"{len(running)} services run", f"restarted {restarts} times" if restarts else "none was restarted"
+    )
     if facts.gateway:
-        yield Judgment(OK, f"CRI at unix://{settings.gateway.socket}")
+        yield Judgment(OK, f"CRI at unix://{settings.gateway.socket}", "somebody listens")
     else:
         log = f"{settings.root}/log/gateway.log"
         yield Judgment(BAD, f"nobody listens at {settings.gateway.socket}", "crictl and kubelet fail", f"tail {log}")

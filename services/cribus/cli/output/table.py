@@ -48,6 +48,11 @@ def size(count: int) -> str:
     return f"{amount:.3g} TB"
 
 
+def many(count: int, what: str) -> str:
+    """`1 pod`, `2 pods`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def complain(sentence: str) -> None:
     """One sentence on standard error."""
     print(f"cribus: {sentence}", file=sys.stderr)

@@ -7,7 +7,7 @@ import xmlrpc.client
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cribus.cli.supervisor import configuration
+from cribus.cli.supervisor import configuration, daemon
 from cribus.config import Settings
 from cribus.errors import Internal, Unavailable
 
@@ -64,6 +64,12 @@ def programs(settings: Settings) -> list[Program]:
         for name in configuration.services(settings)
         if name in known
     ]
+
+
+def supervised(settings: Settings) -> bool:
+    """Whether there is a supervisord, or a guard that is about to start one."""
+    folder = str(configuration.directory(settings))
+    return bool(daemon.running(folder)) or daemon.guarded(folder)
 
 
 def answers(settings: Settings) -> bool:

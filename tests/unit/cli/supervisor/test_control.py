@@ -3,7 +3,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from cribus.cli.supervisor import control
+from cribus.cli.supervisor import control, daemon
 from cribus.config import Settings
 from cribus.errors import Internal, Unavailable
 
@@ -33,3 +33,18 @@ def test_a_refusal_is_told(supervised: Supervised) -> None:
     supervised.guard()
     with pytest.raises(Internal, match="BAD_NAME"):
         control.ask(supervised.settings, "supervisor.startProcess", "nobody")
+
+
+def test_a_guard_without_supervisord_counts(tmp_path: Path) -> None:
+    settings = Settings(node="unit", run=str(tmp_path))
+    assert not control.supervised(settings)
+    folder = tmp_path / "supervisor"
+    folder.mkdir()
+    held = daemon.lock(str(folder))
+    assert held is not None
+    assert control.supervised(settings)
+    os.close(held)
+    assert not control.supervised(settings)
+    again = daemon.lock(str(folder))
+    assert again is not None, "looking must not keep a guard away"
+    os.close(again)
