@@ -34,6 +34,7 @@ import msgpack
 
 from cribus.linux import fds as descriptors
 from cribus.linux import namespaces, process
+from cribus.steps import Step, kept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     Main = Callable[[dict[str, Any], list[int]], int | None]
 
 _INLINE = 65536  # bytes of a request that travel in the packet itself
+_FORKED = Step("forkserver.run.forked")
+_ANSWERED = Step("forkserver.run.answered")
+_REAPED = Step("forkserver.run.reaped")
 
 
 class Spawned:
@@ -231,6 +235,7 @@ class _Loop:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if not pid:
                     return
+                _REAPED.passed()
                 exit_fd = self._exit_fds.pop(pid, -1)
                 if exit_fd >= 0:
                     with contextlib.suppress(OSError):  # nobody reads any more
@@ -259,6 +264,7 @@ class _Loop:
             id, function, request = msgpack.unpackb(data)
             try:
                 pid, pidfd = self._fork(function, request, fds)
+                _FORKED.passed()
             except OSError as error:
                 self._answer([id, 0, error.errno or 0, str(error)], [])
                 return True
@@ -268,6 +274,7 @@ class _Loop:
                 self._wanted[keep] = pid
                 self._poll.register(keep, 0)  # POLLERR, no reader, is told unasked
             self._answer([id, pid, 0, ""], [pidfd])
+            _ANSWERED.passed()
             os.close(pidfd)
         finally:
             for fd in fds:
@@ -322,7 +329,7 @@ def _become(function: "Main", request: "dict[str, Any]", fds: list[int]) -> None
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        descriptors.close_all_but([0, 1, 2, *fds])
+        descriptors.close_all_but([0, 1, 2, *fds, *kept])
         code = function(request, fds) or 0
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1

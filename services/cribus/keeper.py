@@ -34,6 +34,7 @@ import time
 
 from cribus.linux import fds as descriptors
 from cribus.linux import files, namespaces, process
+from cribus.steps import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +44,13 @@ SOCKET = "keeper.sock"
 EXIT = "exit.json"
 _MOST = 200  # descriptors: one packet carries 253
 _IGNORED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGPIPE)
+_LISTENING = Step("keeper.create.listening")
+_INIT = Step("keeper.create.init")
+_ANSWERED = Step("keeper.create.answered")
+_PUT = Step("keeper.hold.put")
+_REAPED = Step("keeper.exit.reaped")
+_WRITTEN = Step("keeper.exit.written")
+_ENDING = Step("keeper.end.told")
 
 
 class _Init:
@@ -68,13 +76,16 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
     answer = socket.socket(fileno=fds[request["answer"]])
     hold = {name: fds[index] for name, index in request["hold"].items()}
     try:
-        listener = descriptors.listen_at(run, SOCKET)
-        init = _start(request["init"], fds)
+        with _LISTENING.of():
+            listener = descriptors.listen_at(run, SOCKET)
+        with _INIT.of():
+            init = _start(request["init"], fds)
     except OSError as error:
         descriptors.send(answer, f"error {error.filename}: {error.strerror}".encode())
         return 1
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a new executor will ask keeper.sock
         descriptors.send(answer, b"%d" % init.pid, [init.pidfd])
+    _ANSWERED.passed()
     answer.close()
     for fd in [fds[index] for index in request["spare"]] + [fds[index] for index in request["init"]["fds"]]:
         os.close(fd)
@@ -146,11 +157,12 @@ class _Store:
     def _reap(self) -> None:
         """Init died: reap it, tell its status."""
         self._poll.unregister(self._init.pidfd)
-        status = os.waitpid(self._init.pid, 0)[1]
+        with _REAPED.of():
+            status = os.waitpid(self._init.pid, 0)[1]
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         code = 128 + number if number else os.WEXITSTATUS(status)
         text = f'{{"code":{code},"signal":{number},"at":{time.time_ns()}}}'
-        with contextlib.suppress(FileNotFoundError):  # the run directory is gone: nobody wants to know
+        with _WRITTEN.of(), contextlib.suppress(FileNotFoundError):  # the run directory is gone: nobody wants to know
             files.write_atomic_at(self._run, EXIT, text.encode())
         self._init.exited = True
 
@@ -188,6 +200,7 @@ class _Store:
             self._hold[name] = fds[0]
             if before is not None and before != self._init.pidfd:
                 os.close(before)
+            _PUT.passed()
             return b"ok", []
         for fd in fds:
             os.close(fd)
@@ -195,6 +208,7 @@ class _Store:
             return "".join(f"{key}\n" for key in self._hold).encode(), list(self._hold.values())
         if word == "end":
             self._ending = True
+            _ENDING.passed()
             return b"ok", []
         return b"error: the requests are get, put NAME with one descriptor (200 at most), end", []
 

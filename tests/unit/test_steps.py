@@ -65,3 +65,28 @@ def test_a_fault_hits_another(tmp_path: Path) -> None:
         (tmp_path / "test.pass.first").write_text(f"{int(signal.SIGKILL)} {other.pid}\n")
         assert _passed(tmp_path).stdout == "alive\n"
         assert other.wait(10) == -signal.SIGKILL
+
+
+def test_a_fifo_halts_whoever_did_the_step(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "test.pass.first")
+    env = {**os.environ, "CRIBUS_FAULTS": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", PASS], env=env, stdout=subprocess.PIPE) as halted:
+        with open(tmp_path / "test.pass.first", "w") as file:  # opens when the other side does
+            assert list(tmp_path.glob("*.done"))
+            file.write(f"{int(signal.SIGKILL)} 0\n")
+        assert halted.wait(10) == -signal.SIGKILL
+
+
+def test_what_was_passed_is_written_down_where_a_test_wants_it(tmp_path: Path) -> None:
+    _passed(tmp_path)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "passed").mkdir()
+    _passed(tmp_path)
+    assert [one.name for one in (tmp_path / "passed").iterdir()] == ["test.pass.first"]
+
+
+def test_innermost_steps_are_faults_only(step: steps.Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[steps.Passage] = []
+    monkeypatch.setattr(steps, "heard", heard.append)
+    step.passed()
+    assert heard == []

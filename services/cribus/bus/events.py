@@ -19,12 +19,14 @@ from cribus.api.events import Event
 from cribus.bus import codec, subjects
 from cribus.bus.connection import Connection
 from cribus.errors import CribusError, Unavailable
+from cribus.steps import Step
 
 KEEP = 7 * 24 * 3600  # seconds of history
 KEEP_BYTES = 256 << 20
 _DUPLICATES = 600.0  # seconds in which a repeated message id is dropped
 _POLL = 30.0  # seconds that one fetch waits; it ends at once when there is news
 _logger = logging.getLogger(__name__)
+_ACKNOWLEDGED = Step("bus.event.acknowledged")
 
 
 class Seen(NamedTuple):
@@ -104,7 +106,8 @@ class Events:
 
         while True:
             try:
-                return await self._connection.while_up(attempt)
+                with _ACKNOWLEDGED.of(event.id):
+                    return await self._connection.while_up(attempt)
             except Unavailable as error:
                 _logger.warning("event waits for the bus", extra={"kind": event.kind, "cause": error.message})
 

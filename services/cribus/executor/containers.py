@@ -20,9 +20,23 @@ from cribus.executor.plan import build, devices
 from cribus.executor.runtimes import native
 from cribus.executor.state import Record
 from cribus.linux import files, process
+from cribus.steps import Step
 
 _SIGKILL = 9
 _logger = logging.getLogger(__name__)
+_INTENT = Step("executor.create.intent")
+_CGROUP = Step("executor.create.cgroup")
+_LIMITS = Step("executor.create.limits")
+_PROCESS = Step("executor.create.process")
+_READY = Step("executor.create.ready")
+_GONE = Step("executor.start.executed")
+_STARTED = Step("executor.start.noted")
+_SENT = Step("executor.kill.sent")
+_EMPTIED = Step("executor.delete.emptied")
+_KILLED = Step("executor.delete.killed")
+_TOLD_KEEPER = Step("executor.delete.keeper")
+_NO_CGROUP = Step("executor.delete.cgroup")
+_REMOVED = Step("executor.delete.removed")
 
 
 async def create(node: Node, request: Create) -> Created:
@@ -37,7 +51,8 @@ async def create(node: Node, request: Create) -> Created:
             await _unmake(node, before)
         cgroup = node.tree.spec_path(spec.get("linux", {}).get("cgroupsPath", ""), request.container)
         record = Record(container=request.container, pod=request.pod, handler=request.handler, cgroup=cgroup)
-        state.save(bundle, record)  # from here on a crash leaves what teardown finds
+        with _INTENT.of(request.container):
+            state.save(bundle, record)  # from here on a crash leaves what teardown finds
         try:
             record = await _make(node, record, spec)
         except BaseException:
@@ -59,27 +74,31 @@ def _spec(bundle: str) -> dict[str, Any]:
 async def _make(node: Node, record: Record, spec: dict[str, Any]) -> Record:
     bundle = node.bundle(record.container)
     plan = build.build(spec, build.Place(bundle, record.cgroup, node.tree.join_self_paths(record.cgroup)), node.host)
-    node.tree.create(record.cgroup)
-    node.tree.apply(record.cgroup, _resources(spec))
+    with _CGROUP.of(record.container):
+        node.tree.create(record.cgroup)
+    with _LIMITS.of(record.container):
+        node.tree.apply(record.cgroup, _resources(spec))
     os.makedirs(f"{bundle}/rootfs", exist_ok=True)
     with contextlib.suppress(FileExistsError):
         os.mkfifo(f"{bundle}/{state.FIFO}", 0o600)
-    made = await native.create(node, bundle, spec, plan)
+    with _PROCESS.of(record.container):
+        made = await native.create(node, bundle, spec, plan)
     node.hold(record.container, made.held)
     for text in made.warnings:
         _logger.warning("container set up with less", extra={"container": record.container, "cause": text})
     if node.tree.driver == "systemd":
         await asyncio.to_thread(node.tree.register, record.cgroup, made.pid)
-    return state.changed(
-        bundle,
-        record,
-        ready=True,
-        created_at=time.time_ns(),
-        pid=made.pid,
-        started=process.start_time(made.pid),
-        keeper=made.keeper,
-        keeper_started=process.start_time(made.keeper),
-    )
+    with _READY.of(record.container):
+        return state.changed(
+            bundle,
+            record,
+            ready=True,
+            created_at=time.time_ns(),
+            pid=made.pid,
+            started=process.start_time(made.pid),
+            keeper=made.keeper,
+            keeper_started=process.start_time(made.keeper),
+        )
 
 
 def _resources(spec: dict[str, Any]) -> dict[str, Any]:
@@ -99,8 +118,10 @@ async def start(node: Node, request: Named) -> Empty:
         if status == "creating":
             raise errors.FailedPrecondition(f"container {request.container} is not completely created; create it first")
         if not record.started_at:
-            await native.start(await _held(node, request.container), bundle)
-            state.changed(bundle, record, started_at=time.time_ns())
+            with _GONE.of(request.container):
+                await native.start(await _held(node, request.container), bundle)
+            with _STARTED.of(request.container):
+                state.changed(bundle, record, started_at=time.time_ns())
     return Empty()
 
 
@@ -140,6 +161,12 @@ async def adopt(node: Node) -> None:
 async def kill(node: Node, request: Kill) -> Empty:
     """Signal init, or everybody. One that has ended already is no error."""
     record = _known(node, request.container)
+    with _SENT.of(request.container):
+        _send(node, record, request)
+    return Empty()
+
+
+def _send(node: Node, record: Record, request: Kill) -> None:
     if request.all and request.signal == _SIGKILL:
         node.tree.kill(record.cgroup)
     elif request.all:
@@ -149,7 +176,6 @@ async def kill(node: Node, request: Kill) -> Empty:
         _signal(record.pid, record.started, request.signal)
         if request.signal == _SIGKILL and node.tree.frozen(record.cgroup):
             node.tree.thaw(record.cgroup)  # the frozen do not die
-    return Empty()
 
 
 def _signal(pid: int, started: int, number: int) -> None:
@@ -176,22 +202,27 @@ async def delete(node: Node, request: Named) -> Empty:
         record = state.load(bundle)
         if record is not None:
             await _unmake(node, record)
-        node.remove(bundle)
+        with _REMOVED.of(request.container):
+            node.remove(bundle)
     return Empty()
 
 
 async def _unmake(node: Node, record: Record) -> None:
     """The one teardown: after a failure, before a repeat, and for delete."""
     bundle = node.bundle(record.container)
-    await ending.empty_cgroup(node, record.cgroup)
-    await _kill_init(node, record, bundle)
+    with _EMPTIED.of(record.container):
+        await ending.empty_cgroup(node, record.cgroup)
+    with _KILLED.of(record.container):
+        await _kill_init(node, record, bundle)
     node.let_go(record.container)
-    await keepers.end(bundle)
+    with _TOLD_KEEPER.of(record.container):
+        await keepers.end(bundle)
     if not await keepers.gone(bundle, ending.DEADLINE):
         await ending.kill(record.keeper, record.keeper_started)
         await keepers.gone(bundle, 1.0)
     await ending.empty_cgroup(node, record.cgroup)
-    await asyncio.to_thread(node.tree.delete, record.cgroup)
+    with _NO_CGROUP.of(record.container):
+        await asyncio.to_thread(node.tree.delete, record.cgroup)
 
 
 async def _kill_init(node: Node, record: Record, bundle: str) -> None:

@@ -21,11 +21,16 @@ from cribus.executor.plan import build, process
 from cribus.linux import fds as descriptors
 from cribus.linux import files, namespaces
 from cribus.linux import process as linux_process
+from cribus.steps import Step
 
 _CHILD = "cribus.executor.child.exec:main"
 _DEADLINE = 30.0  # seconds until the program must have been executed
 _SHIM = 10.0  # seconds for the shim's answer
 _ALWAYS = namespaces.CLONE_NEWNS | namespaces.CLONE_NEWNET | namespaces.CLONE_NEWIPC | namespaces.CLONE_NEWUTS
+_GIVEN = Step("executor.exec.descriptors")
+_FORKED = Step("executor.exec.forked")
+_TOLD = Step("executor.exec.told")
+_EXECUTED = Step("executor.exec.executed")
 
 
 async def run(node: Node, request: Exec) -> Execed:
@@ -39,7 +44,8 @@ async def run(node: Node, request: Exec) -> Execed:
     with contextlib.ExitStack() as stack:
         shim = _connect(node, request.pod)
         stack.enter_context(shim)
-        given = await _descriptors(shim, request)
+        with _GIVEN.of(request.container):
+            given = await _descriptors(shim, request)
         for fd in given:
             stack.callback(os.close, fd)
         return await _fork(node, request, (record, shim, given))
@@ -83,7 +89,8 @@ async def _fork(node: Node, request: Exec, what: tuple[state.Record, socket.sock
         stack.callback(os.close, users)
         passed = [pidfd, sync_write, users, *given]
         try:
-            child = await node.server.run(_CHILD, _request(node, request, spec, record), passed)
+            with _FORKED.of(request.container):
+                child = await node.server.run(_CHILD, _request(node, request, spec, record), passed)
         except OSError as error:
             raise errors.FailedPrecondition(f"container {request.container} has just ended") from error
         finally:
@@ -91,7 +98,9 @@ async def _fork(node: Node, request: Exec, what: tuple[state.Record, socket.sock
         stack.callback(os.close, child.pidfd)
         with contextlib.suppress(OSError):  # a shim that died has no use for it; its successor gives up the exec
             descriptors.send(shim, msgpack.packb({"exec": request.exec_id, "pid": child.pid}), [child.pidfd])
-        await _executed(node, request, sync, child.pidfd)
+        _TOLD.passed()
+        with _EXECUTED.of(request.container):
+            await _executed(node, request, sync, child.pidfd)
         return Execed(pid=child.pid)
 
 

@@ -15,6 +15,7 @@ from cribus.executor.child import failure
 from cribus.executor.node import Node
 from cribus.executor.plan import idmap
 from cribus.linux import files, mount, namespaces
+from cribus.steps import Step
 
 _CHILD = "cribus.executor.child.pod:main"
 _FILE = "pod.json"
@@ -26,6 +27,16 @@ _KINDS = {
     "pid": namespaces.CLONE_NEWPID,
     "user": namespaces.CLONE_NEWUSER,
 }
+_FOLDERS = Step("executor.create-pod.folders")
+_INTENT = Step("executor.create-pod.intent")
+_CGROUP = Step("executor.create-pod.cgroup")
+_FORKED = Step("executor.create-pod.forked")
+_PINNED = Step("executor.create-pod.pinned")
+_READY = Step("executor.create-pod.ready")
+_EMPTIED = Step("executor.delete-pod.emptied")
+_NO_CGROUP = Step("executor.delete-pod.cgroup")
+_UNPINNED = Step("executor.delete-pod.unpinned")
+_REMOVED = Step("executor.delete-pod.removed")
 
 
 async def create(node: Node, request: CreatePod) -> PodCreated:
@@ -38,15 +49,20 @@ async def create(node: Node, request: CreatePod) -> PodCreated:
             return PodCreated(namespaces=pins, cgroup=cgroup, pid=before["pid"])
         if before:
             await _unmake(node, request.pod, before["cgroup"])
-        os.makedirs(f"{node.pod(request.pod)}/ns", exist_ok=True)
-        os.makedirs(f"{node.pod(request.pod)}/shm", exist_ok=True)
+        with _FOLDERS.of(request.pod):
+            os.makedirs(f"{node.pod(request.pod)}/ns", exist_ok=True)
+            os.makedirs(f"{node.pod(request.pod)}/shm", exist_ok=True)
         record = {"cgroup": cgroup, "pins": pins, "pid": 0, "ready": False}
-        _save(node, request.pod, record)
-        node.tree.create(cgroup)
+        with _INTENT.of(request.pod):
+            _save(node, request.pod, record)
+        with _CGROUP.of(request.pod):
+            node.tree.create(cgroup)
         if node.tree.driver == "systemd":
             await asyncio.to_thread(node.tree.register, cgroup)
-        pid = await _fork(node, request, record)
-        _save(node, request.pod, {**record, "pid": pid, "ready": True})
+        with _PINNED.of(request.pod):
+            pid = await _fork(node, request, record)
+        with _READY.of(request.pod):
+            _save(node, request.pod, {**record, "pid": pid, "ready": True})
         return PodCreated(namespaces=pins, cgroup=cgroup, pid=pid)
 
 
@@ -55,7 +71,8 @@ async def delete(node: Node, request: DeletePod) -> Empty:
     async with node.alone(request.pod):
         record = _load(node, request.pod)
         await _unmake(node, request.pod, record.get("cgroup", ""))
-        node.remove(node.pod(request.pod))
+        with _REMOVED.of(request.pod):
+            node.remove(node.pod(request.pod))
     return Empty()
 
 
@@ -100,7 +117,8 @@ async def _fork(node: Node, request: CreatePod, record: dict[str, Any]) -> int:
             "maps": [idmap.text(request.uids), idmap.text(request.gids)] if users else [],
             "cgroups": node.tree.join_self_paths(pause),
         }
-        child = await node.server.run(_CHILD, what, [write])
+        with _FORKED.of(request.pod):
+            child = await node.server.run(_CHILD, what, [write])
         os.close(child.pidfd)
         os.close(write)
         write = -1
@@ -130,9 +148,12 @@ def _pid(said: str) -> int:
 async def _unmake(node: Node, pod: str, cgroup: str) -> None:
     """Everything but the run directory's plain files."""
     if cgroup:
-        await ending.empty_cgroup(node, cgroup)
-        await asyncio.to_thread(node.tree.delete, cgroup)
-    await asyncio.to_thread(_unpin, node.pod(pod))
+        with _EMPTIED.of(pod):
+            await ending.empty_cgroup(node, cgroup)
+        with _NO_CGROUP.of(pod):
+            await asyncio.to_thread(node.tree.delete, cgroup)
+    with _UNPINNED.of(pod):
+        await asyncio.to_thread(_unpin, node.pod(pod))
 
 
 def _unpin(directory: str) -> None:

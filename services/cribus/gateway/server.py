@@ -21,11 +21,13 @@ from cribus.errors import CribusError, Internal
 from cribus.gateway import translate
 from cribus.gateway.cri import api_pb2
 from cribus.gateway.method import PATIENCE, Methods, Streaming, Unary
+from cribus.steps import Step
 
 MAX_MESSAGE = 16 << 20  # bytes, each way
 _GRACE = 5.0  # seconds that running calls get when the gateway stops
 _MARGIN = 0.1  # seconds by which we give up before the client does, so that it hears our reason
 _logger = logging.getLogger(__name__)
+_CALLED = Step("gateway.call.answered")
 
 
 @contextlib.asynccontextmanager
@@ -88,7 +90,8 @@ def _handler(wire: MethodDescriptor, method: Unary | Streaming) -> Any:
         assert isinstance(method, Unary)
         async with _answering(wire.name, context):
             request = read(proto)
-            return write(await method.run(request, _seconds(context, method.patience(request))))
+            with _CALLED.of(wire.name):
+                return write(await method.run(request, _seconds(context, method.patience(request))))
 
     async def streaming(proto: Any, context: Any) -> None:
         assert isinstance(method, Streaming)

@@ -20,9 +20,12 @@ from cribus.errors import DataLoss, Internal, InvalidArgument, ResourceExhausted
 from cribus.images.inflate import inflate
 from cribus.images.tarstream import Chunks
 from cribus.images.unpack import Unpacked, unpack
+from cribus.steps import Step
 
 _CHUNK = 1 << 20
 _AHEAD = 4  # chunks between the two threads
+_BLOB = Step("worker.pull.blob-renamed")
+_UNPACK = Step("worker.pull.unpacked")
 
 
 class Job(NamedTuple):
@@ -105,7 +108,8 @@ def _kept(job: Job, fd: int) -> Iterator[bytes]:
         found = "sha256:" + digest.hexdigest()
         if found != job.digest or (job.size and have != job.size):
             raise DataLoss(f"content has digest {found}, not {job.digest}; the registry lies or is broken, pull again")
-        os.rename(job.partial, job.blob)
+        with _BLOB.of(job.digest):
+            os.rename(job.partial, job.blob)
 
 
 def _unpacked(job: Job, source: Iterator[bytes], stop: threading.Event) -> Unpacked:
@@ -123,7 +127,8 @@ def _unpacked(job: Job, source: Iterator[bytes], stop: threading.Event) -> Unpac
         for _ in source:  # what stands behind the last member belongs to the blob's digest
             pass
 
-    made = unpack(Chunks(_ahead(hashed(), stop)), f"{job.folder}/fs")
+    with _UNPACK.of(job.digest):
+        made = unpack(Chunks(_ahead(hashed(), stop)), f"{job.folder}/fs")
     found = "sha256:" + plain.hexdigest()
     if found != job.diff_id:
         raise DataLoss(f"the layer's content has digest {found}, the image's config says {job.diff_id}")

@@ -19,9 +19,16 @@ from cribus.images.node import Node
 from cribus.images.reference import Reference, parse
 from cribus.images.registry.client import Registry
 from cribus.images.store import Image
+from cribus.steps import Step
 
 ANNOTATION = "cribus.pull"  # its value names the subject that progress is told on
 _CONFIG_LIMIT = 8 << 20  # bytes
+_MANIFEST = Step("images.pull.manifest")
+_CONFIG = Step("images.pull.config")
+_BLOBS = Step("images.pull.blobs")
+_LAYERS = Step("images.pull.layers")
+_IMAGE = Step("images.pull.image")
+_NAMED = Step("images.pull.named")
 
 
 async def pull(node: Node, request: PullImageRequest) -> PullImageResponse:
@@ -48,19 +55,22 @@ async def _pulled(node: Node, reference: Reference, request: PullImageRequest) -
     registry = Registry(node.settings, reference, request.auth)
     told = request.image.annotations.get(ANNOTATION, "") if request.image else ""
     try:
-        top = await asyncio.to_thread(registry.manifest, reference.wanted)
+        with _MANIFEST.of(str(reference)):
+            top = await asyncio.to_thread(registry.manifest, reference.wanted)
         own, body = top, manifest.document(top.data, "the manifest")
         if manifest.is_index(body, top.media_type):
             own = await asyncio.to_thread(registry.manifest, manifest.chosen(body))
             body = manifest.document(own.data, "the manifest")
-        config = await _config(node, registry, manifest.config_of(body).digest)
+        with _CONFIG.of(str(reference)):
+            config = await _config(node, registry, manifest.config_of(body).digest)
         image = manifest.image(own.data, own.digest, config)
         names = [f"{reference.name}@{top.digest}"] + ([reference.tagged] if reference.tag else [])
         blobs = {image.id: config, own.digest: own.data}
         await keep(node, image, blobs, bring.Source(registry.blob, registry.stop, told))
     finally:
         await asyncio.to_thread(registry.close)
-    name(node, image, names)
+    with _NAMED.of(image.id):
+        name(node, image, names)
     node.tidy()
     detail = {"reference": str(reference)}
     await node.publish(events.Event(kind=events.IMAGE_PULLED, id=image.id, at=time.time_ns(), detail=detail))
@@ -71,10 +81,13 @@ async def keep(node: Node, image: Image, blobs: dict[str, bytes], source: bring.
     """Have an image's small blobs and its layers here. After a failure nothing of it is left that is of no use."""
     node.pinned.append(image)
     try:
-        for digest, data in blobs.items():
-            node.content.write(data, digest)
-        await bring.layers(node, image, source)
-        node.store.add(msgspec.structs.replace(image, stack=below.stack(node.snapshots, _diff_ids(image))), [])
+        with _BLOBS.of(image.id):
+            for digest, data in blobs.items():
+                node.content.write(data, digest)
+        with _LAYERS.of(image.id):
+            await bring.layers(node, image, source)
+        with _IMAGE.of(image.id):
+            node.store.add(msgspec.structs.replace(image, stack=below.stack(node.snapshots, _diff_ids(image))), [])
         node.pinned.remove(image)
     except BaseException as error:
         node.pinned.remove(image)

@@ -23,6 +23,14 @@ from cribus.errors import NotFound
 from cribus.images.content import hexadecimal
 from cribus.images.trash import Trash
 from cribus.linux import files
+from cribus.steps import Step
+
+_COMMIT = Step("images.pull.layer-renamed")
+_LINK = Step("images.pull.layer-linked")
+_DROP = Step("images.remove.layer")
+_FOLDERS = Step("images.prepare.folders")
+_NOTE = Step("images.prepare.noted")
+_DISCARD = Step("images.discard.taken")
 
 
 class Usage(NamedTuple):
@@ -96,8 +104,10 @@ class Snapshots:
             self.abandon(folder)
             return
         (folder / "usage").write_text(f"{usage.bytes} {usage.inodes}")
-        os.rename(folder, self._layers / hexadecimal(diff_id))
-        self._know(diff_id)
+        with _COMMIT.of(diff_id):
+            os.rename(folder, self._layers / hexadecimal(diff_id))
+        with _LINK.of(diff_id):
+            self._know(diff_id)
 
     def _know(self, diff_id: str) -> None:
         name = hexadecimal(diff_id)
@@ -121,7 +131,8 @@ class Snapshots:
         number = self._numbers.pop(diff_id, "")
         if number:
             (self._links / number).unlink(missing_ok=True)
-        self._trash.take(self._layers / hexadecimal(diff_id))
+        with _DROP.of(diff_id):
+            self._trash.take(self._layers / hexadecimal(diff_id))
 
     def age(self, diff_id: str) -> float:
         """Seconds since a layer was made."""
@@ -138,18 +149,21 @@ class Snapshots:
         folder = f"{self._containers}/{container}"
         upper, work = f"{folder}/upper", f"{folder}/work"
         if container not in self.containers:
-            for one, mode in ((folder, 0o711), (upper, 0o755), (work, 0o711)):
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(one, mode)
+            with _FOLDERS.of(container):
+                for one, mode in ((folder, 0o711), (upper, 0o755), (work, 0o711)):
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(one, mode)
             os.chown(upper, root.st_uid, root.st_gid)
             os.chmod(upper, stat.S_IMODE(root.st_mode))
-            files.write_atomic(f"{folder}/image.json", json.dumps(image).encode())
+            with _NOTE.of(container):
+                files.write_atomic(f"{folder}/image.json", json.dumps(image).encode())
             self.containers[container] = image
         return upper, work
 
     def discard(self, container: str) -> dict[str, object]:
         """Remove a container's writable layer; what `prepare` was told, empty if there was none. Idempotent."""
-        self._trash.take(self._containers / container)
+        with _DISCARD.of(container):
+            self._trash.take(self._containers / container)
         return self.containers.pop(container, {})
 
     def usage(self, container: str) -> Usage:

@@ -34,8 +34,13 @@ from cribus.manager.node import Node
 from cribus.manager.records import Container, Sandbox, State
 from cribus.manager.wanted import Wanted, pod_modes
 from cribus.oci.validate import validate
+from cribus.steps import Step
 
 _logger = logging.getLogger(__name__)
+_LAYER = Step("manager.create.layer")
+_SOURCES = Step("manager.create.sources")
+_VOLUMES = Step("manager.create.volumes")
+_SPEC = Step("manager.create.spec")
 
 
 async def create(node: Node, request: CreateContainerRequest) -> CreateContainerResponse:
@@ -114,15 +119,18 @@ async def _set_up(node: Node, record: Container, pod: Sandbox) -> Container:
     """Layer, files and spec. The record with what came of it."""
     image = (record.config.image or ImageSpec()).image
     try:
-        prepared = await node.call(images.PREPARE, images.Prepare(container=record.id, image=image))
+        with _LAYER.of(record.id):
+            prepared = await node.call(images.PREPARE, images.Prepare(container=record.id, image=image))
     except NotFound as error:
         raise NotFound(f"image {image} is not present on this node; pull it first") from error
+    with _SOURCES.of(record.id):
+        found = await sources.gather(node, record, pod)
     wanted = Wanted(
         id=record.id,
         config=record.config,
         pod=pod,
         prepared=prepared,
-        sources=await sources.gather(node, record, pod),
+        sources=found,
         host=node.host,
         cgroups_path=cgroups_path(node, pod, record.id),
         volumes_dir=node.volumes_dir(record.id),
@@ -140,9 +148,11 @@ async def _set_up(node: Node, record: Container, pod: Sandbox) -> Container:
     kept = msgspec.structs.replace(record, state=State.CREATED)
     spec = spec_build.build(wanted, identity, msgspec.json.encode(kept).decode())
     validate(spec)
-    await volumes.fill(wanted)
-    os.makedirs(node.container_dir(record.id), 0o711, exist_ok=True)
-    podfiles.write_atomic(f"{node.container_dir(record.id)}/config.json", sources.encode(spec), 0o600)
+    with _VOLUMES.of(record.id):
+        await volumes.fill(wanted)
+    with _SPEC.of(record.id):
+        os.makedirs(node.container_dir(record.id), 0o711, exist_ok=True)
+        podfiles.write_atomic(f"{node.container_dir(record.id)}/config.json", sources.encode(spec), 0o600)
     return record
 
 

@@ -9,8 +9,11 @@ from cribus.errors import NotFound
 from cribus.manager import container_stop, exits, expendable, lifecycle
 from cribus.manager.node import Node
 from cribus.manager.records import Container, State
+from cribus.steps import Step
 
 _DELETING = 120.0  # seconds that deleting volumes may take
+_LAYER = Step("manager.remove.layer")
+_FILES = Step("manager.remove.files")
 
 
 async def remove(node: Node, request: RemoveContainerRequest) -> RemoveContainerResponse:
@@ -43,8 +46,10 @@ async def teardown(node: Node, record: Container) -> None:
     if record.started_at:
         await container_stop.release(node, record)
     for name in (record.id, *record.volumes):
-        await node.call(images.DISCARD, images.Discard(container=name))
-    await expendable.run(lambda: _delete(node, record.id), "deleting a container's files", _DELETING)
+        with _LAYER.of(record.id):
+            await node.call(images.DISCARD, images.Discard(container=name))
+    with _FILES.of(record.id):
+        await expendable.run(lambda: _delete(node, record.id), "deleting a container's files", _DELETING)
 
 
 def _delete(node: Node, id: str) -> None:

@@ -15,11 +15,15 @@ from cribus.errors import CribusError, FailedPrecondition, Unavailable
 from cribus.manager import container_stop, exits, lifecycle, podfiles
 from cribus.manager.node import Node
 from cribus.manager.records import Container, State
+from cribus.steps import Step
 
 START_ERROR_CODE = 128  # exit code of a container whose program could not be started, as containerd's
 P = TypeVar("P")
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
+_PROCESS = Step("manager.start.process")
+_GO = Step("manager.start.go")
+_TAKE = Step("manager.start.take")
 
 
 async def start(node: Node, request: StartContainerRequest) -> StartContainerResponse:
@@ -58,8 +62,8 @@ async def _start(node: Node, record: Container) -> None:
         created = await _created(node, record)
         started_at = time.time_ns()
         await _both(
-            node.call(executor.START, executor.Named(container=record.id)),
-            node.call(shim.TAKE, _take(record), id=record.pod),
+            _done(_GO, record, node.call(executor.START, executor.Named(container=record.id))),
+            _done(_TAKE, record, node.call(shim.TAKE, _take(record), id=record.pod)),
         )
     except Exception as error:
         await _failed(node, record, error)
@@ -76,9 +80,18 @@ async def _created(node: Node, record: Container) -> executor.Created:
     pod = node.records.sandboxes[record.pod]
     _, made = await _both(
         lifecycle.move(node, record, State.STARTING, started_at=time.time_ns(), start_request=log.current("request")),
-        node.call(executor.CREATE, executor.Create(container=record.id, pod=record.pod, handler=pod.handler)),
+        _done(
+            _PROCESS,
+            record,
+            node.call(executor.CREATE, executor.Create(container=record.id, pod=record.pod, handler=pod.handler)),
+        ),
     )
     return made
+
+
+async def _done(step: Step, record: Container, work: Awaitable[T]) -> T:
+    with step.of(record.id):
+        return await work
 
 
 async def _both(first: Awaitable[P], second: Awaitable[T]) -> tuple[P, T]:

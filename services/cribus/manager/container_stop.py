@@ -10,6 +10,12 @@ from cribus.errors import DeadlineExceeded, FailedPrecondition, NotFound, Unavai
 from cribus.manager import exits, lifecycle, signals
 from cribus.manager.node import Node
 from cribus.manager.records import Container, State
+from cribus.steps import Step
+
+_SIGNAL = Step("manager.stop.signal")
+_KILL = Step("manager.stop.kill")
+_RELEASE = Step("manager.stop.release")
+_DELETE = Step("manager.stop.delete")
 
 # Seconds to wait for the exit after each SIGKILL; the executor is asked in between.
 _AFTER_KILL = (1.0, 3.0, 6.0)
@@ -65,7 +71,8 @@ async def kill(node: Node, record: Container) -> None:
 async def _signal(node: Node, record: Container, number: int, *, everyone: bool = False) -> None:
     """Send it; to a container that is over already it is no error, but news."""
     try:
-        await node.call(executor.KILL, executor.Kill(container=record.id, signal=number, all=everyone))
+        with (_KILL if everyone else _SIGNAL).of(record.id):
+            await node.call(executor.KILL, executor.Kill(container=record.id, signal=number, all=everyone))
     except (NotFound, FailedPrecondition) as error:
         _logger.info("nothing to signal", extra={"container": record.id, "cause": error.message})
         await exits.ask(node, record.id)
@@ -90,9 +97,11 @@ async def release(node: Node, record: Container) -> None:
     pod = node.records.sandboxes.get(record.pod)
     if pod is not None and not pod.torn:
         try:
-            await node.call(shim.RELEASE, shim.Named(container=record.id), id=record.id)
+            with _RELEASE.of(record.id):
+                await node.call(shim.RELEASE, shim.Named(container=record.id), id=record.id)
         except (NotFound, Unavailable, DeadlineExceeded) as error:
             # No shim has it: it never took it, let it go in an earlier try, or could not take it over from
             # one that died. And one that does not answer must not keep the container: it ends with its pod.
             _logger.info("not released by a shim", extra={"container": record.id, "cause": error.message})
-    await node.call(executor.DELETE, executor.Named(container=record.id))
+    with _DELETE.of(record.id):
+        await node.call(executor.DELETE, executor.Named(container=record.id))

@@ -12,6 +12,7 @@ from cribus.api.events import Event
 from cribus.errors import FailedPrecondition, NotFound
 from cribus.manager.node import Node
 from cribus.manager.records import Container, Sandbox, State
+from cribus.steps import Step
 
 R = TypeVar("R", bound=Sandbox | Container)
 
@@ -39,11 +40,21 @@ NEWS: Mapping[tuple[type, State], str] = {
     (Container, State.RUNNING): events.CONTAINER_STARTED,
     (Container, State.EXITED): events.CONTAINER_STOPPED,
 }
+_WRITE: Mapping[tuple[type, State], Step] = {
+    (kind, state): Step(f"manager.write.{kind.__name__.lower()}-{state}")
+    for kind, table in ((Sandbox, SANDBOX), (Container, CONTAINER))
+    for state in table
+}
+_FORGET = {kind: Step(f"manager.forget.{kind.__name__.lower()}") for kind in (Sandbox, Container)}
+_TELL = {
+    name: Step(f"manager.tell.{name}") for name in (*NEWS.values(), events.SANDBOX_REMOVED, events.CONTAINER_REMOVED)
+}
 
 
 async def begin(node: Node, record: Sandbox | Container) -> None:
     """Write a new record: from here on a crash is harmless."""
-    await node.records.put(record)
+    with _WRITE[type(record), record.state].of(record.id):
+        await node.records.put(record)
 
 
 async def move(node: Node, record: R, to: State, **changes: Any) -> R:
@@ -58,9 +69,10 @@ async def move(node: Node, record: R, to: State, **changes: Any) -> R:
             raise FailedPrecondition(f"{noun(now)} {now.id} is {now.state}: it cannot become {to}")
         at = time.time_ns()
         after = msgspec.structs.replace(now, state=to, changed_at=at, **changes)
-        await node.records.put(after)
+        with _WRITE[type(after), to].of(after.id):
+            await node.records.put(after)
         if (type(after), to) in NEWS and now.state is not to:
-            await node.publish(news(after))
+            await _tell(node, news(after))
     return after
 
 
@@ -81,8 +93,14 @@ async def gone(node: Node, record: Sandbox | Container) -> None:
         # Told before the store forgets: after a crash in between the removal is done again, and
         # the stream drops the repeat by its time.
         kind = events.SANDBOX_REMOVED if isinstance(known, Sandbox) else events.CONTAINER_REMOVED
-        await node.publish(news(known, kind))
-        await node.records.delete(known)
+        await _tell(node, news(known, kind))
+        with _FORGET[type(known)].of(known.id):
+            await node.records.delete(known)
+
+
+async def _tell(node: Node, event: Event) -> None:
+    with _TELL[event.kind].of(event.id):
+        await node.publish(event)
 
 
 def news(record: Sandbox | Container, kind: str = "") -> Event:

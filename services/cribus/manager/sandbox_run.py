@@ -21,9 +21,16 @@ from cribus.manager import lifecycle, names, podfiles, podnet, sandbox_stop, spe
 from cribus.manager.node import Node
 from cribus.manager.records import Sandbox, State
 from cribus.manager.wanted import pod_modes
+from cribus.steps import Step
 
 _logger = logging.getLogger(__name__)
 _IPC_SYSCTLS = ("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")
+_SHIM = Step("manager.run.shim")
+_FILES = Step("manager.run.files")
+_NAMESPACES = Step("manager.run.namespaces")
+_NETWORK = Step("manager.run.network")
+_HOSTS = Step("manager.run.hosts")
+_COPY = Step("manager.run.copy")
 
 
 async def run(node: Node, request: RunPodSandboxRequest) -> RunPodSandboxResponse:
@@ -81,25 +88,35 @@ async def unheard(node: Node, answer: RunPodSandboxResponse) -> None:
 async def _set_up(node: Node, record: Sandbox) -> Sandbox:
     """Shim beside namespaces and network. The record with what came of it."""
     async with asyncio.TaskGroup() as together:
-        together.create_task(node.call(shimd.START_SHIM, shimd.StartShim(pod=record.id)))
+        together.create_task(_shim(node, record))
         pod = together.create_task(_pod(node, record))
     return pod.result()
 
 
+async def _shim(node: Node, record: Sandbox) -> None:
+    with _SHIM.of(record.id):
+        await node.call(shimd.START_SHIM, shimd.StartShim(pod=record.id))
+
+
 async def _pod(node: Node, record: Sandbox) -> Sandbox:
     folder, hostname = node.pod_dir(record.id), hostname_of(node, record.config)
-    podfiles.write(folder, hostname, record.config.dns_config)
-    made = await node.call(executor.CREATE_POD, _wanted(record, hostname))
+    with _FILES.of(record.id):
+        podfiles.write(folder, hostname, record.config.dns_config)
+    with _NAMESPACES.of(record.id):
+        made = await node.call(executor.CREATE_POD, _wanted(record, hostname))
     record = msgspec.structs.replace(record, namespaces=made.namespaces, cgroup=made.cgroup, pid=made.pid)
-    ips = await podnet.attach(node, record)
-    podfiles.write_hosts(folder, hostname, ips)
+    with _NETWORK.of(record.id):
+        ips = await podnet.attach(node, record)
+    with _HOSTS.of(record.id):
+        podfiles.write_hosts(folder, hostname, ips)
     return msgspec.structs.replace(record, ips=ips)
 
 
 async def _ready(node: Node, record: Sandbox) -> Sandbox:
     # A second copy beside what runs: should KV lose the record, reconcile makes it anew from this.
     copy = msgspec.structs.replace(record, state=State.READY)
-    podfiles.write_atomic(f"{node.pod_dir(record.id)}/record.json", msgspec.json.encode(copy), 0o600)
+    with _COPY.of(record.id):
+        podfiles.write_atomic(f"{node.pod_dir(record.id)}/record.json", msgspec.json.encode(copy), 0o600)
     return await lifecycle.move(
         node,
         record,

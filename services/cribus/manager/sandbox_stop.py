@@ -11,8 +11,14 @@ from cribus.errors import NotFound
 from cribus.manager import container_stop, lifecycle, podnet
 from cribus.manager.node import Node
 from cribus.manager.records import Sandbox, State
+from cribus.steps import Step
 
 OVER = (State.NOTREADY, State.REMOVING)
+_CONTAINERS = Step("manager.teardown.containers")
+_NETWORK = Step("manager.teardown.network")
+_SHIM = Step("manager.teardown.shim")
+_NAMESPACES = Step("manager.teardown.namespaces")
+_FILES = Step("manager.teardown.files")
 
 
 async def stop(node: Node, request: StopPodSandboxRequest) -> StopPodSandboxResponse:
@@ -41,11 +47,24 @@ async def to_not_ready(node: Node, record: Sandbox) -> Sandbox:
 async def teardown(node: Node, record: Sandbox) -> None:
     """Everything of the pod but its record and its containers' records and layers. Idempotent; every
     step is content with finding nothing. Raises the first failure, after trying what can be tried."""
-    await _all(container_stop.end(node, one) for one in node.records.in_pod(record.id))
-    await _all((podnet.detach(node, record), node.call(shimd.STOP_SHIM, shimd.StopShim(pod=record.id))))
+    with _CONTAINERS.of(record.id):
+        await _all(container_stop.end(node, one) for one in node.records.in_pod(record.id))
+    await _all((_network(node, record), _shim(node, record)))
     # Last, because the shim is found by what is in the run directory, should shimd be killed just now.
-    await node.call(executor.DELETE_POD, executor.DeletePod(pod=record.id))
-    _delete(node.pod_dir(record.id))
+    with _NAMESPACES.of(record.id):
+        await node.call(executor.DELETE_POD, executor.DeletePod(pod=record.id))
+    with _FILES.of(record.id):
+        _delete(node.pod_dir(record.id))
+
+
+async def _network(node: Node, record: Sandbox) -> None:
+    with _NETWORK.of(record.id):
+        await podnet.detach(node, record)
+
+
+async def _shim(node: Node, record: Sandbox) -> None:
+    with _SHIM.of(record.id):
+        await node.call(shimd.STOP_SHIM, shimd.StopShim(pod=record.id))
 
 
 def _delete(folder: str) -> None:

@@ -13,11 +13,16 @@ from cribus.network import host_local, links
 from cribus.network.external import Call
 from cribus.network.firewall import Firewall, Segment
 from cribus.network.links import Address, Interface, Link, Links, Subnet, Veth
+from cribus.steps import Step
 
 Conf = dict[str, Any]
 _KEYS = {"cniVersion", "name", "type", "bridge", "isGateway", "isDefaultGateway", "ipMasq", "ipMasqBackend"}
 _KEYS |= {"hairpinMode", "promiscMode", "mtu", "ipam", "dns", "capabilities", "runtimeConfig", "prevResult"}
 _OFF = {"forceAddress", "vlan", "enabledad", "macspoofchk", "vlanTrunk", "portIsolation", "disableContainerInterface"}
+_ADDRESS = Step("manager.network.address")
+_VETH = Step("manager.network.veth")
+_CUT = Step("manager.network.cut")
+_RELEASED = Step("manager.network.released")
 
 
 def supports(conf: Conf) -> bool:
@@ -38,7 +43,8 @@ class Bridge:
     def add(self, conf: Conf, call: Call) -> Conf:
         given = (conf.get("runtimeConfig") or {}).get("ipRanges") or []
         ranges = host_local.parse_ranges(conf["ipam"], given)
-        taken = _store(conf).allocate(ranges, call.container, call.interface)
+        with _ADDRESS.of(call.container):
+            taken = _store(conf).allocate(ranges, call.container, call.interface)
         with Links() as host, links.opened(call.netns) as netns:
             bridge = self._bridge(host, conf, taken)
             mac = links.mac_of(taken[0].address.ip)
@@ -91,12 +97,14 @@ class Bridge:
         before = (conf.get("prevResult") or {}).get("ips") or []
         addresses = [ipaddress.ip_interface(one["address"]).ip for one in before]
         with Links() as host:
-            host.take_off_bridge(call.host_link)
+            with _CUT.of(call.container):
+                host.take_off_bridge(call.host_link)
             bridge = host.find(conf.get("bridge") or "cni0") if addresses else None
             for one in addresses:
                 if bridge is not None:
                     host.forget_neighbour(bridge.index, one)
-        _store(conf).release(call.container, addresses)
+        with _RELEASED.of(call.container):
+            _store(conf).release(call.container, addresses)
 
 
 def segments(conf: Conf, result: Conf) -> list[Segment]:
@@ -109,7 +117,8 @@ def segments(conf: Conf, result: Conf) -> list[Segment]:
 def _inside(host: Links, pair: Veth, addresses: list[Interface], routes: list[tuple[Subnet, Address | None]]) -> None:
     """In the pod's namespace: the veth (made by the host's socket), then everything else in one batch."""
     with Links() as inside:
-        host.make_veth(pair)
+        with _VETH.of():
+            host.make_veth(pair)
         link = inside.find(pair.peer)
         if link is None:
             raise FailedPrecondition(f"{pair.peer} vanished from the pod's namespace while it was set up: repeat")

@@ -11,8 +11,14 @@ from cribus.network.cache import Cache, Entry
 from cribus.network.external import Call
 from cribus.network.firewall import Firewall, HostPort, Segment
 from cribus.network.rates import bandwidth
+from cribus.steps import Step
 
 INTERFACE = "eth0"
+_INTENT = Step("manager.network.intent")
+_ADDED = Step("manager.network.added")
+_NOTED = Step("manager.network.noted")
+_DELETED = Step("manager.network.deleted")
+_FORGOTTEN = Step("manager.network.forgotten")
 
 
 class Settings(Protocol):
@@ -91,11 +97,14 @@ class Network:
         entry = Entry(
             pod.id, pod.netns, inode, INTERFACE, host_link, _args(pod), self._capabilities(pod), network.as_json()
         )
-        self._cache.write(entry)
+        with _INTENT.of(pod.id):
+            self._cache.write(entry)
         if network.source:
             loopback.bring_up(pod.netns)
-        entry.result = self._chain.add(network, _call(entry, pod.netns), lambda result: self._note(entry, result))
-        self._cache.write(entry)
+        with _ADDED.of(pod.id):
+            entry.result = self._chain.add(network, _call(entry, pod.netns), lambda result: self._note(entry, result))
+        with _NOTED.of(pod.id):
+            self._cache.write(entry)
         return _attached(entry.result)
 
     def detach(self, pod_id: str, netns: str = "") -> None:
@@ -105,8 +114,10 @@ class Network:
             return
         path = netns or entry.netns
         alive = os.path.exists(path) and os.stat(path).st_ino == entry.inode
-        self._chain.delete(entry.network_list(), _call(entry, path if alive else ""), entry.result or entry.partial)
-        self._cache.remove(pod_id)
+        with _DELETED.of(pod_id):
+            self._chain.delete(entry.network_list(), _call(entry, path if alive else ""), entry.result or entry.partial)
+        with _FORGOTTEN.of(pod_id):
+            self._cache.remove(pod_id)
 
     def check(self, pod_id: str) -> None:
         """Raises FailedPrecondition when the pod is not attached as it was."""

@@ -16,10 +16,14 @@ from cribus.shim.further import Yard
 from cribus.shim.loop import Loop
 from cribus.shim.note import note
 from cribus.shim.taken import Care
+from cribus.steps import Step
 
 SERVICE = "shim"
 ORDERED = 10.0  # seconds between two looks whether the pod still is in the roster
 ORDER = "shim.json"  # in the pod's run directory: this pod should have a shim (shimd/roster.py)
+_CLAIMED = Step("shim.begin.claimed")
+_CONTINUED = Step("shim.begin.continued")
+_UP = Step("shim.begin.up")
 
 
 def main(request: dict[str, Any], fds: list[int]) -> int:
@@ -33,7 +37,8 @@ def main(request: dict[str, Any], fds: list[int]) -> int:
     pod, run = request["pod"], request["run"]
     process.set_name(f"shim:{pod[:10]}")
     process.set_title(f"shim {run} {pod}")
-    folder = _claimed(f"{run}/pods/{pod}")
+    with _CLAIMED.of(pod):
+        folder = _claimed(f"{run}/pods/{pod}")
     loop = Loop()
     place = Place(url=request["url"], node=request["node"], service=SERVICE, credentials=request["credentials"])
     slim = Slim(loop, place, lambda what: note(what, pod=pod))
@@ -41,7 +46,8 @@ def main(request: dict[str, Any], fds: list[int]) -> int:
     yard = Yard(loop, pod, Door(loop, folder, pod), lambda wanted, done: verbs.fork(slim, wanted, done))
     if not _wanted(loop, f"{run}/pods/{pod}"):
         return 0
-    verbs.Shim(slim, Care(loop, run, news), yard).continued()
+    with _CONTINUED.of(pod):
+        verbs.Shim(slim, Care(loop, run, news), yard).continued()
     _tell_when_up(slim, fds[request["ready"]])
     slim.open()
     loop.run()
@@ -79,6 +85,7 @@ def _wanted(loop: Loop, path: str) -> bool:
 def _tell_when_up(slim: Slim, ready: int) -> None:
     def up() -> None:
         slim.on_up.remove(up)
+        _UP.passed()
         with contextlib.suppress(BrokenPipeError):  # shimd was killed meanwhile; the next one will find us
             os.write(ready, b"1")
         os.close(ready)

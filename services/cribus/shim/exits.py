@@ -18,12 +18,17 @@ from cribus.cgroups import oom
 from cribus.linux import files, inotify, process
 from cribus.shim.loop import READ, Loop, Timer
 from cribus.shim.note import note
+from cribus.steps import Step
 
 UNKNOWN = 255  # the code that containerd and CRI-O give an exit that nobody saw
 TOLD = "told"
 _SLOW_KEEPER = 0.2  # seconds between reaping and exit.json, at most
 _NO_WITNESS = 3.0  # seconds after death without any word
 Tell = Callable[[Event, Callable[[], None]], None]
+_KEPT = Step("shim.exit.kept")
+_TOLD = Step("shim.exit.acknowledged")
+_MARKED = Step("shim.exit.marked")
+_UNKEPT = Step("shim.exit.unkept")
 
 
 class Exit(msgspec.Struct, frozen=True):
@@ -162,7 +167,8 @@ class News:
             exit_known=exit.known,
             oom=_out_of_memory(f"{self._containers}/{container}"),
         )
-        files.write_atomic(self._file(container), msgspec.json.encode(event))
+        with _KEPT.of(container):
+            files.write_atomic(self._file(container), msgspec.json.encode(event))
         self._send(event)
 
     def forget(self, container: str) -> None:
@@ -171,9 +177,11 @@ class News:
 
     def _send(self, event: Event) -> None:
         def acknowledged() -> None:
-            with contextlib.suppress(FileNotFoundError):  # the container was removed meanwhile
+            _TOLD.passed()
+            with _MARKED.of(event.id), contextlib.suppress(FileNotFoundError):  # the container was removed meanwhile
                 files.write_atomic(self._mark(event.id), b"")
-            _unlink(self._file(event.id))
+            with _UNKEPT.of(event.id):
+                _unlink(self._file(event.id))
 
         self._tell(event, acknowledged)
 

@@ -14,6 +14,7 @@ from cribus.shim.door import Door
 from cribus.shim.loop import READ, Loop, Timer
 from cribus.shim.session import STDERR, STDOUT
 from cribus.shim.writer import Writer
+from cribus.steps import Step
 
 FORKING = 60.0  # seconds for the executor's answer
 BLOCK = 65536  # bytes of one read
@@ -23,6 +24,10 @@ _PROCESS_GROUP = 4  # PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9
 _UNKNOWN = 255
 
 Fork = Callable[[Exec, Callable[[Execed | None, CribusError | None], None]], None]
+_ASKED = Step("shim.exec.asked")
+_FORKED = Step("shim.exec.forked")
+_EXECUTED = Step("shim.exec.executed")
+_EXITED = Step("shim.exec.exited")
 
 
 class Wanted(Protocol):
@@ -105,7 +110,8 @@ class Process:
         self._yard.door.execs[self._id] = self
         wanted = Exec(container=container, pod=self._yard.pod, exec_id=self._id, args=args, tty=self.terminal >= 0)
         self._loop.watch(self._exit, READ, self._exited)
-        self._yard.fork(wanted, self._forked_or_not)
+        with _ASKED.of(container):
+            self._yard.fork(wanted, self._forked_or_not)
 
     def outer(self) -> list[int]:
         return self._outer
@@ -114,6 +120,7 @@ class Process:
         if self._pidfd >= 0:
             os.close(self._pidfd)
         self._pidfd = pidfd
+        _FORKED.passed()
 
     def _forked_or_not(self, answer: Execed | None, error: CribusError | None) -> None:
         self._yard.door.execs.pop(self._id, None)
@@ -126,6 +133,7 @@ class Process:
                 owner.failed(error)
             return
         self._answered = True
+        _EXECUTED.passed()
         if self._owner is not None:
             self._owner.started()
         for channel, fd in self._sources.items():
@@ -206,6 +214,7 @@ class Process:
 
     def _exited_with(self, status: int) -> None:
         self._status = status
+        _EXITED.passed()
         if self._answered:
             self._wind_up()
 

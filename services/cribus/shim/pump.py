@@ -23,6 +23,7 @@ import time
 from cribus.linux import fds as descriptors
 from cribus.shim import crilog
 from cribus.shim.crilog import LogFile
+from cribus.steps import Step
 
 BLOCK = 65536  # bytes a batch: what is in the cache is faster (FLOORS.md, 8)
 _IDLE, _WRITING, _DONE = 0, 1, 2
@@ -32,6 +33,11 @@ _SLOT = struct.Struct("<QQQqIB")  # base, consumed, staged, time, length of the 
 _HEADS = (64, 128)
 _TAILS = (4096, 4096 + 16384)
 _SIZE = 4096 + 2 * 16384
+_STAGED = Step("shim.log.staged")
+_INTENT = Step("shim.log.intent")
+_WRITTEN = Step("shim.log.written")
+_SET_DONE = Step("shim.log.done")
+_DROPPED = Step("shim.log.dropped")
 
 
 def new_page() -> int:
@@ -147,6 +153,7 @@ class Pump:
                     raise
                 return self._end(log)
         staged = self._staged()
+        _STAGED.passed()
         block = self._peek(staged)
         self._commit(log, block, staged)
         return block
@@ -168,11 +175,15 @@ class Pump:
         base = log.size() if log is not None else 0
         self._page.store(slot, _Slot(base, (len(block), staged), now, (rest, flags)))
         self._page.set(slot, _WRITING)
+        _INTENT.passed()
         if log is not None and out and not log.write(out, base):
             self.lost += len(block)
+        _WRITTEN.passed()
         self._page.set(slot, _DONE)
+        _SET_DONE.passed()
         if block:
             self._drop(len(block))
+        _DROPPED.passed()
         self.logged += len(self.tail) + len(block) - len(rest)
         self.tail = rest
         self._page.set(slot, _IDLE)

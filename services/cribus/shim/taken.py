@@ -21,9 +21,20 @@ from cribus.shim.note import note
 from cribus.shim.pump import Pump
 from cribus.shim.session import STDERR, STDOUT
 from cribus.shim.writer import Writer
+from cribus.steps import Step
 
 TAKE = "take.json"
 _CHANNELS = {"stdout": STDOUT, "stderr": STDERR, "console": STDOUT}
+_KEEPER = Step("shim.take.keeper")
+_TAKEN = Step("shim.take.noted")
+_LOG = Step("shim.take.log")
+_LOG_PUT = Step("shim.take.log-held")
+_HELD = {kind: Step(f"shim.take.{kind}-held") for kind in ("stage", "page")}
+_DRAINED = Step("shim.exit.drained")
+_REOPENED = Step("shim.reopen.opened")
+_REPLACED = Step("shim.reopen.held")
+_UNTAKEN = Step("shim.release.untaken")
+_FORGOTTEN = Step("shim.release.forgotten")
 
 
 class Care:
@@ -70,8 +81,10 @@ class Container:
             return LogFile(self._fds.pop("log"))
         if not self._take.log_path:
             return None
-        log = _opened(self._take.log_path)
-        self._keeper.put("log", log.fd)
+        with _LOG.of(self.id):
+            log = _opened(self._take.log_path)
+        with _LOG_PUT.of(self.id):
+            self._keeper.put("log", log.fd)
         return log
 
     def _open_streams(self) -> None:
@@ -96,7 +109,8 @@ class Container:
             return self._fds[f"stage-{name}"], self._fds[f"page-{name}"]
         stage, page = pump.new_stage(), pump.new_page()
         for kind, fd in (("stage", stage), ("page", page)):
-            self._keeper.put(f"{kind}-{name}", fd)
+            with _HELD[kind].of(self.id):
+                self._keeper.put(f"{kind}-{name}", fd)
             self._fds[f"{kind}-{name}"] = fd
         return stage, page
 
@@ -151,7 +165,8 @@ class Container:
 
     def _ended(self, exit: Exit) -> None:
         """Init is dead. What it wrote is in the pipes: log it all, then tell."""
-        self.drain()
+        with _DRAINED.of(self.id):
+            self.drain()
         self.exit = exit
         note("container exited", container=self.id, code=exit.code, known=exit.known)
         if not self._care.news.told(self.id):
@@ -189,8 +204,10 @@ class Container:
         """
         if self.log is None:
             return
-        fresh = _opened(self._take.log_path)
-        self._keeper.put("log", fresh.fd)
+        with _REOPENED.of(self.id):
+            fresh = _opened(self._take.log_path)
+        with _REPLACED.of(self.id):
+            self._keeper.put("log", fresh.fd)
         self.log.next = fresh
         self.log = fresh
 
@@ -219,9 +236,10 @@ class Container:
             self.stdin.close()
         for fd in self._fds.values():
             os.close(fd)
-        with contextlib.suppress(FileNotFoundError):
+        with _UNTAKEN.of(self.id), contextlib.suppress(FileNotFoundError):
             os.unlink(f"{self._care.folder(self.id)}/{TAKE}")
-        self._care.news.forget(self.id)
+        with _FORGOTTEN.of(self.id):
+            self._care.news.forget(self.id)
 
 
 def _opened(path: str) -> LogFile:
@@ -234,8 +252,10 @@ def _opened(path: str) -> LogFile:
 def take(care: Care, request: Take) -> Container:
     """Take a created container, and write down that it is so. Raises FailedPrecondition, Internal."""
     folder = care.folder(request.container)
-    keeper = keepers.connect(folder)
-    files.write_atomic(f"{folder}/{TAKE}", msgspec.json.encode(request))
+    with _KEEPER.of(request.container):
+        keeper = keepers.connect(folder)
+    with _TAKEN.of(request.container):
+        files.write_atomic(f"{folder}/{TAKE}", msgspec.json.encode(request))
     try:
         return Container(care, request, keeper)
     except OSError as error:

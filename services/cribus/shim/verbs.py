@@ -19,6 +19,9 @@ from cribus.shim.further import FORKING, Kind, Process, Yard
 from cribus.shim.note import note
 from cribus.shim.session import STDERR, STDIN, STDOUT, Means, Session
 from cribus.shim.taken import Care, Container
+from cribus.steps import Step
+
+_ATTACHED = Step("shim.attach.begun")
 
 
 class Line:
@@ -174,7 +177,8 @@ class Shim:
         tty = container.terminal >= 0
         stream = one.session.open(self._line(request, tty, one.session))
         wanted = _channels(request, tty)
-        one.begin(stream, {channel: pump for channel, pump in container.pumps.items() if channel in wanted})
+        with _ATTACHED.of(container.id):
+            one.begin(stream, {channel: pump for channel, pump in container.pumps.items() if channel in wanted})
         respond(shim.StreamOpened(tty=tty))
 
     def _line(self, request: Any, tty: bool, session: Session) -> Line:

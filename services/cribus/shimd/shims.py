@@ -11,6 +11,7 @@ from cribus.errors import Unavailable
 from cribus.shimd import adopt
 from cribus.shimd.adopt import Shim
 from cribus.shimd.roster import Roster
+from cribus.steps import Step
 
 READY = 20.0  # seconds within which a shim must answer on the bus
 _CHECK = 10.0  # seconds between looks whether a live shim still answers
@@ -20,6 +21,11 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0  # seconds, doubled from death to death
 _logger = logging.getLogger(__name__)
 
 Spawn = Callable[[str, int], Awaitable[Shim]]  # (pod, descriptor to which the shim says that it is ready)
+_WANTED = Step("shimd.start.wanted")
+_FORKED = Step("shimd.start.forked")
+_UP = Step("shimd.start.up")
+_STRUCK = Step("shimd.stop.struck-off")
+_ENDED = Step("shimd.stop.ended")
 
 
 class _Post:
@@ -61,22 +67,26 @@ class Shims:
         """The pid of the pod's shim once it answers on the bus. Raises Unavailable, OSError."""
         post = self._posts.get(pod)
         if post is None or post.ending.is_set():
-            self._roster.want(pod)
+            with _WANTED.of(pod):
+                self._roster.want(pod)
             post = self._open(pod, None)
         try:
             async with asyncio.timeout(READY):
-                while post.shim is None or not post.ready.is_set():
-                    await post.ready.wait()
+                with _UP.of(pod):
+                    while post.shim is None or not post.ready.is_set():
+                        await post.ready.wait()
         except TimeoutError as error:
             raise Unavailable(f"the shim of pod {pod} does not come up; the log of shimd says why") from error
         return post.shim.pid
 
     async def stop(self, pod: str) -> None:
         """No shim any more, whoever started it. Idempotent."""
-        self._roster.drop(pod)
+        with _STRUCK.of(pod):
+            self._roster.drop(pod)
         post = self._posts.get(pod)
         if post is not None:
-            await self._close(post)
+            with _ENDED.of(pod):
+                await self._close(post)
         stray = await adopt.find(self._roster.folder(pod))  # of a shimd that was killed while it started one
         if stray is not None:
             await _ended(stray)
@@ -122,7 +132,8 @@ class Shims:
             return
         read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            shim = await self._spawn(post.pod, write)
+            with _FORKED.of(post.pod):
+                shim = await self._spawn(post.pod, write)
         except OSError as error:
             _logger.error("shim cannot be started", extra={"pod": post.pod, "cause": str(error)})
             os.close(read)

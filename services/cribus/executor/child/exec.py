@@ -9,10 +9,14 @@ import os
 from cribus.executor.child import process, steps
 from cribus.executor.child.failure import Failed, reason, tell
 from cribus.linux import namespaces
+from cribus.steps import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+_CGROUPS = Step("exec.set-up.cgroups")
+_ENTERED = Step("exec.set-up.entered")
 
 
 def main(request: "dict[str, Any]", fds: list[int]) -> int:
@@ -22,8 +26,10 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
     try:
         os.setsid()
         process.limits(what, sync)
-        steps.cgroups(steps.Work(), request["cgroups"])
-        namespaces.setns(pidfd, request["flags"])
+        with _CGROUPS.of():
+            steps.cgroups(steps.Work(), request["cgroups"])
+        with _ENTERED.of():
+            namespaces.setns(pidfd, request["flags"])
         if what["terminal"]:
             process.terminal(fds[3])
         else:

@@ -17,6 +17,7 @@ from cribus.executor.child.failure import Failed, reason, tell
 from cribus.linux import fds as descriptors
 from cribus.linux import mount
 from cribus.linux import process as linux_process
+from cribus.steps import Step, kept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 _TIOCGPTPEER = 0x5441
 _UNLOCK = 0x40045431  # TIOCSPTLCK
+_LIMITS = Step("init.set-up.limits")
+_TERMINAL = Step("init.set-up.terminal")
+_READY = Step("init.start.ready")
+_LET = Step("init.start.let-go")
 
 
 def main(request: "dict[str, Any]", fds: list[int]) -> int:
@@ -33,12 +38,14 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
     fifo, sync = (fds[-3], fds[-2]) if what["terminal"] else (fds[-2], fds[-1])
     try:
         linux_process.pdeathsig(signal.SIGKILL)  # until the cgroup has it, only the keeper knows of it
-        descriptors.close_all_but([0, 1, 2, *fds])
+        descriptors.close_all_but([0, 1, 2, *fds, *kept])
         os.setsid()
         users = _prepare(request, fds, sync, link)
-        tell(sync, "ready", "")
+        with _READY.of():
+            tell(sync, "ready", "")
         if not os.read(fifo, 1):
             return 0
+        _LET.passed()
         process.become(what, users)
     except Failed as failure:
         tell(sync, "error", f"{failure.code} {failure.message}")
@@ -55,10 +62,12 @@ def _prepare(request: "dict[str, Any]", fds: list[int], sync: int, link: int) ->
     work = steps.Work()
     steps.run(work, request["join"])
     linux_process.pdeathsig(0)
-    process.limits(what, sync)
+    with _LIMITS.of():
+        process.limits(what, sync)
     steps.run(work, request["root"])
     if link >= 0:
-        _terminal(link, what["size"])
+        with _TERMINAL.of():
+            _terminal(link, what["size"])
     steps.run(work, request["finish"])
     for text in work.warnings:
         tell(sync, "warning", text)

@@ -12,12 +12,18 @@ from cribus.executor.child import steps
 from cribus.executor.child.failure import Failed, reason, tell
 from cribus.linux import fds as descriptors
 from cribus.linux import mount, namespaces, process
+from cribus.steps import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 _UNSHARED = namespaces.CLONE_NEWNET | namespaces.CLONE_NEWIPC | namespaces.CLONE_NEWUTS
+_DIRECTORY = Step("pod.pin.directory")
+_MEMORY = Step("pod.pin.memory")
+_NAMESPACES = Step("pod.pin.namespaces")
+_PIN = Step("pod.pin.one")
+_REAPER = Step("pod.pin.reaper")
 
 
 def main(request: "dict[str, Any]", fds: list[int]) -> int:
@@ -25,14 +31,18 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
     init, or 0)."""
     sync = fds[0]
     try:
-        _private_directory(request["directory"])
-        _shared_memory(request)
+        with _DIRECTORY.of():
+            _private_directory(request["directory"])
+        with _MEMORY.of():
+            _shared_memory(request)
         flags = request["flags"]
-        if flags & namespaces.CLONE_NEWUSER:
-            _with_users(request, fds)
-        else:
-            _without_users(request)
-        pid = _reaper(request) if flags & namespaces.CLONE_NEWPID else 0
+        with _NAMESPACES.of():
+            if flags & namespaces.CLONE_NEWUSER:
+                _with_users(request, fds)
+            else:
+                _without_users(request)
+        with _REAPER.of():
+            pid = _reaper(request) if flags & namespaces.CLONE_NEWPID else 0
     except OSError as error:
         tell(sync, "error", f"INTERNAL namespaces of the pod: {reason(error)}")
         return 1
@@ -120,7 +130,8 @@ def _pin(pins: dict[str, str], pid: str) -> None:
     """Bind each namespace of the process to its file."""
     for kind, path in pins.items():
         if kind != "pid":
-            _bind(f"/proc/{pid}/ns/{kind}", path)
+            with _PIN.of():
+                _bind(f"/proc/{pid}/ns/{kind}", path)
 
 
 def _bind(source: str, path: str) -> None:

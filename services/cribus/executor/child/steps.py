@@ -11,6 +11,7 @@ import stat
 from cribus.executor.child import paths
 from cribus.executor.child.failure import Failed, reason
 from cribus.linux import mount, namespaces
+from cribus.steps import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def run(work: Work, steps: "list[list[Any]]") -> None:
     """Run every step in order. Raises Failed with the step that did not succeed."""
     for name, *args in steps:
         try:
-            STEPS[name](work, *args)
+            with _DONE[name].of():
+                STEPS[name](work, *args)
         except OSError as error:
             what = " ".join(str(one) for one in args[:3] if isinstance(one, str) and one)
             raise Failed("INTERNAL", f"{name} {what}: {reason(error)}") from error
@@ -280,3 +282,4 @@ STEPS: "dict[str, Callable[..., None]]" = {
         devices, sysctls, hostname, pivot, mask,
     )
 }  # fmt: skip
+_DONE = {name: Step(f"init.set-up.{name}") for name in STEPS}

@@ -13,10 +13,14 @@ from cribus.executor.node import Held, Node
 from cribus.executor.plan.build import Plan
 from cribus.executor.state import FIFO
 from cribus.linux import process
+from cribus.steps import Step
 
 _KEEPER = "cribus.keeper:main"
 _INIT = "cribus.executor.child.init:main"
 _DEADLINE = 60.0  # seconds: a mount of a foreign path may take its time, but not for ever
+_KEEPING = Step("executor.create.keeper")
+_ANSWERED = Step("executor.create.init")
+_LET = Step("executor.start.let-go")
 
 
 class Made(NamedTuple):
@@ -48,10 +52,11 @@ async def create(node: Node, bundle: str, spec: dict[str, Any], plan: Plan) -> M
     with ExitStack() as stack:
         passed = _Passed()
         ours, sync, request = _request(stack, passed, bundle, (spec, plan))
-        keeper = await node.server.run(_KEEPER, request, passed.fds)
+        with _KEEPING.of(bundle[-64:]):
+            keeper = await node.server.run(_KEEPER, request, passed.fds)
         os.close(keeper.pidfd)
         stack.close()  # ours alone are `ours` and `sync`: the rest would hide the keeper's end of them
-        with ours:
+        with ours, _ANSWERED.of(bundle[-64:]):
             pid, pidfd = await _answer(ours, sync)
         held = Held(pidfd, sync)
         try:
@@ -161,8 +166,9 @@ async def start(held: Held, bundle: str) -> None:
     except OSError:
         fd = -1  # nobody waits there: it was started before, and only its answer was lost
     if fd >= 0:
-        os.write(fd, b"s")
-        os.close(fd)
+        with _LET.of(bundle[-64:]):
+            os.write(fd, b"s")
+            os.close(fd)
     try:
         said = await waiting.text(held.sync, _DEADLINE)
     except TimeoutError as error:
