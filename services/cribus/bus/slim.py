@@ -7,6 +7,7 @@ away: what cannot be sent now is not sent, and the caller is told so. Asking and
 
 import os
 import socket
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -69,6 +70,7 @@ class Slim:
         self._out = bytearray()
         self._timer: Timer | None = None
         self._pings = 0
+        self._pongs: deque[Callable[[], None] | None] = deque()  # one a PING: who waits for its answer
         self._inbox = f"{subjects.inbox(place.service)}.{os.urandom(16).hex()}"
         self.subscribe(f"{self._inbox}.*", self._on_answer)
 
@@ -103,6 +105,11 @@ class Slim:
             self._write(wire.pub(subject, payload, reply))
         return self.up
 
+    def when_taken(self, callback: Callable[[], None]) -> None:
+        """Call back once the server has taken everything that was sent so far; not while it is away."""
+        self._pongs.append(callback)
+        self._write(wire.PING)
+
     # The connection
 
     def open(self) -> None:
@@ -121,6 +128,7 @@ class Slim:
         self._parser = wire.Parser()
         self._out.clear()
         self._pings = 0
+        self._pongs.clear()
         self.loop.watch(self._sock.fileno(), WRITE, self._on_connected)
         self._again(_CONNECT, lambda: self._lost("no answer to the attempt to connect"))
 
@@ -198,6 +206,9 @@ class Slim:
         elif isinstance(event, wire.Pong):
             self._pings = 0
             self._is_up()
+            waiting = self._pongs.popleft() if self._pongs else None
+            if waiting is not None:
+                waiting()
         elif isinstance(event, wire.Info):
             if not self.up:
                 self._introduce(event)
@@ -209,6 +220,7 @@ class Slim:
             self._lost("the bus wants TLS, which a shim does not speak; give the node a leaf server of its own")
             return
         user, password = _credentials(self.place.credentials)
+        self._pongs.append(None)
         subs = b"".join(wire.sub(subject, sid) for sid, (subject, _) in self._subscriptions.items())
         self._write(wire.connect(f"cribus-{self.place.service}", user, password) + subs + wire.PING)
 
@@ -227,6 +239,7 @@ class Slim:
             self._lost("no answer to pings")
             return
         self._again(_PING, self._ping)
+        self._pongs.append(None)
         self._write(wire.PING)
 
     def _write(self, data: bytes) -> None:

@@ -4,16 +4,18 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 from typing import Any
 
 from cribus.bus.slim import Place, Slim
 from cribus.errors import FailedPrecondition
+from cribus.linux import fds as descriptors
 from cribus.linux import process
 from cribus.shim import verbs
 from cribus.shim.door import Door
 from cribus.shim.exits import News
 from cribus.shim.further import Yard
-from cribus.shim.loop import Loop
+from cribus.shim.loop import READ, Loop
 from cribus.shim.note import note
 from cribus.shim.taken import Care
 from cribus.steps import Step
@@ -27,31 +29,62 @@ _UP = Step("shim.begin.up")
 
 
 def main(request: dict[str, Any], fds: list[int]) -> int:
-    """A shim's whole life. `request`: {"pod", "run", "node", "url", "credentials": path, "ready": index
-    of a pipe to which one byte is written when the shim answers on the bus}.
+    """A shim's whole life. `request`: {"run", "node", "url", "credentials": path, "orders": index of a
+    SEQPACKET socket}.
+
+    On that socket comes one packet, a pod's id with the write end of a pipe, to which one byte is
+    written when the pod's shim answers on the bus. It may come at once, or long after this process
+    has connected to the bus; without one, when the other end closes, the process ends.
 
     SIGKILL is as good an end as any: what must not be lost is in the keeper and the run directory.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    pod, run = request["pod"], request["run"]
-    process.set_name(f"shim:{pod[:10]}")
-    process.set_title(f"shim {run} {pod}")
-    with _CLAIMED.of(pod):
-        folder = _claimed(f"{run}/pods/{pod}")
-    loop = Loop()
-    place = Place(url=request["url"], node=request["node"], service=SERVICE, credentials=request["credentials"])
-    slim = Slim(loop, place, lambda what: note(what, pod=pod))
-    news = News(run, pod, lambda event, done: verbs.tell(slim, event, done))
-    yard = Yard(loop, pod, Door(loop, folder, pod), lambda wanted, done: verbs.fork(slim, wanted, done))
-    if not _wanted(loop, f"{run}/pods/{pod}"):
-        return 0
-    with _CONTINUED.of(pod):
-        verbs.Shim(slim, Care(loop, run, news), yard).continued()
-    _tell_when_up(slim, fds[request["ready"]])
-    slim.open()
-    loop.run()
+    process.set_name("shim")
+    process.set_title(f"shim {request['run']} no pod yet")
+    _Life(request, socket.socket(fileno=fds[request["orders"]])).run()
     return 0
+
+
+class _Life:
+    """First a connection to the bus, then, when the order comes, the shim of a pod."""
+
+    def __init__(self, request: dict[str, Any], orders: socket.socket) -> None:
+        self._run = request["run"]
+        self._pod = ""
+        self._loop = Loop()
+        self._orders = orders
+        place = Place(url=request["url"], node=request["node"], service=SERVICE, credentials=request["credentials"])
+        self._slim = Slim(self._loop, place, lambda what: note(what, pod=self._pod))
+
+    def run(self) -> None:
+        self._loop.watch(self._orders.fileno(), READ, self._ordered)
+        self._slim.open()
+        self._loop.run()
+
+    def _ordered(self, _: int) -> None:
+        self._loop.forget(self._orders.fileno())
+        said, passed = descriptors.recv(self._orders, 1)
+        self._orders.close()
+        if said:
+            self._begin(said.decode(), passed[0])
+        else:
+            self._loop.stop()
+
+    def _begin(self, pod: str, ready: int) -> None:
+        """Be the shim of this pod. Raises FailedPrecondition when it has one."""
+        loop, slim, folder = self._loop, self._slim, f"{self._run}/pods/{pod}"
+        self._pod = pod
+        process.set_name(f"shim:{pod[:10]}")
+        process.set_title(f"shim {self._run} {pod}")
+        with _CLAIMED.of(pod):
+            claimed = _claimed(folder)
+        news = News(self._run, pod, lambda event, done: verbs.tell(slim, event, done))
+        yard = Yard(loop, pod, Door(loop, claimed, pod), lambda wanted, done: verbs.fork(slim, wanted, done))
+        if _wanted(loop, folder):
+            with _CONTINUED.of(pod):
+                verbs.Shim(slim, Care(loop, self._run, news), yard).continued()
+            _tell_when_up(slim, ready)
 
 
 def _claimed(path: str) -> int:
@@ -83,6 +116,8 @@ def _wanted(loop: Loop, path: str) -> bool:
 
 
 def _tell_when_up(slim: Slim, ready: int) -> None:
+    """Once the bus knows what this process answers to, now or after it has come back."""
+
     def up() -> None:
         slim.on_up.remove(up)
         _UP.passed()
@@ -91,3 +126,5 @@ def _tell_when_up(slim: Slim, ready: int) -> None:
         os.close(ready)
 
     slim.on_up.append(up)
+    if slim.up:
+        slim.when_taken(up)

@@ -17,6 +17,7 @@ async def main(server: forkserver.Server) -> int:
     from cribus.bus import credentials, service
     from cribus.shimd import verbs
     from cribus.shimd.adopt import Shim
+    from cribus.shimd.park import Park
     from cribus.shimd.roster import Roster
     from cribus.shimd.shims import Shims
 
@@ -27,15 +28,18 @@ async def main(server: forkserver.Server) -> int:
         "node": settings.node,
         "url": settings.bus.url or f"nats://{settings.bus.listen}",
         "credentials": str(credentials.directory(settings) / "shim.json"),
+        "orders": 0,
         "_hooks": True,
     }
 
-    async def spawn(pod: str, ready: int) -> Shim:
-        child = await server.run("cribus.shim.__main__:main", {**common, "pod": pod, "ready": 0}, [ready])
+    async def fork(orders: int) -> Shim:
+        child = await server.run("cribus.shim.__main__:main", common, [orders])
         return Shim(child.pid, child.pidfd)
 
-    shims = Shims(Roster(settings.run), spawn)
+    park = Park(fork)
+    shims = Shims(Roster(settings.run), park.shim)
     await shims.adopt()
+    park.fill()
     try:
         async with service.connect(settings, "shimd") as bus, bus.serve(verbs.table(shims)):
             told = asyncio.create_task(service.until_told_to_stop())
@@ -43,6 +47,7 @@ async def main(server: forkserver.Server) -> int:
             told.cancel()
     finally:
         await shims.close()
+        await park.close()
     if server.closed.done():
         logging.getLogger(__name__).error("the fork server has gone; starting again")
         return 1

@@ -39,8 +39,7 @@ sys.exit(keeper.main(request, fds))
 _SHIM = """
 import json, os, sys
 from cribus.shim.__main__ import main
-ready = int(sys.argv[2])
-sys.exit(main(json.loads(sys.argv[1]), [ready]))
+sys.exit(main(json.loads(sys.argv[1]), [int(sys.argv[2])]))
 """
 
 
@@ -127,15 +126,19 @@ class Rig:
         (self.pod(pod) / "shim.json").write_text("{}")
         read, write = os.pipe()
         request = {
-            "pod": pod,
             "run": str(self.run),
             "node": "unit",
             "url": f"nats://{self.settings.bus.listen}",
             "credentials": str(credentials.directory(self.settings) / "shim.json"),
-            "ready": 0,
+            "orders": 0,
         }
-        process = self.popen([sys.executable, "-c", _SHIM, json.dumps(request), str(write)], pass_fds=[write])
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        orders = theirs.fileno()
+        process = self.popen([sys.executable, "-c", _SHIM, json.dumps(request), str(orders)], pass_fds=[orders])
+        socket.send_fds(ours, [pod.encode()], [write])
         os.close(write)
+        ours.close()
+        theirs.close()
         if wait:
             assert select.select([read], [], [], 20)[0]
             assert os.read(read, 1) == b"1", "the shim died"
