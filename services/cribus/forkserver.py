@@ -39,12 +39,14 @@ from cribus.steps import Step, kept
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     Main = Callable[[dict[str, Any], list[int]], int | None]
 
+ORDERED = "cribus.forkserver:ordered"
 _INLINE = 65536  # bytes of a request that travel in the packet itself
+_SPILLED = b"\xc0"  # the packet of one that does not
 _FORKED = Step("forkserver.run.forked")
 _ANSWERED = Step("forkserver.run.answered")
 _REAPED = Step("forkserver.run.reaped")
@@ -104,17 +106,8 @@ class Server:
     async def _send(self, packed: bytes, fds: list[int]) -> None:
         assert self._lock is not None
         async with self._lock:
-            if len(packed) <= _INLINE:
-                await self._send_packet(packed, fds)
-                return
-            spill = os.memfd_create("request")
-            try:
-                view = memoryview(packed)
-                while view:
-                    view = view[os.write(spill, view) :]
-                await self._send_packet(b"\xc0", [spill, *fds])
-            finally:
-                os.close(spill)
+            with packet(packed) as (data, spilled):
+                await self._send_packet(data, [*spilled, *fds])
 
     async def _send_packet(self, data: bytes, fds: list[int]) -> None:
         while True:
@@ -166,6 +159,22 @@ class Server:
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(ConnectionError("the fork server died while it forked; it may have happened"))
+
+
+@contextlib.contextmanager
+def packet(packed: bytes) -> "Iterator[tuple[bytes, list[int]]]":
+    """A request as it travels: what the packet says, and the descriptors that come first in it."""
+    if len(packed) <= _INLINE:
+        yield packed, []
+        return
+    spill = os.memfd_create("request")
+    try:
+        view = memoryview(packed)
+        while view:
+            view = view[os.write(spill, view) :]
+        yield _SPILLED, [spill]
+    finally:
+        os.close(spill)
 
 
 def start(preload: "Sequence[str]") -> Server:
@@ -259,9 +268,7 @@ class _Loop:
             return False
         keep = -1
         try:
-            if data == b"\xc0":
-                data = _spilled(fds.pop(0))
-            id, function, request = msgpack.unpackb(data)
+            id, function, request = _unpacked(data, fds)
             try:
                 pid, pidfd = self._fork(function, request, fds)
                 _FORKED.passed()
@@ -309,10 +316,21 @@ def _forked(hooks: bool) -> tuple[int, int]:
     return pid, process.pidfd_open(pid) if pid else -1
 
 
-def _spilled(fd: int) -> bytes:
-    """A request that came in a memfd."""
-    with open(fd, "rb", buffering=0) as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as view:
-        return view[:]
+def _unpacked(data: bytes, fds: list[int]) -> "Any":
+    """A request that came in a packet, or in a memfd, which is taken off `fds`."""
+    if data == _SPILLED:
+        with open(fds.pop(0), "rb", buffering=0) as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as view:
+            data = view[:]
+    return msgpack.unpackb(data)
+
+
+def ordered(request: "dict[str, Any]", fds: list[int]) -> int:
+    """A child that was forked ahead (ahead.py): it runs request["function"] when it is told with what."""
+    with socket.socket(fileno=fds[0]) as orders:
+        data, passed = descriptors.recv(orders)
+    if not data:  # whoever would have told it has died
+        return 0
+    return find(request["function"])(_unpacked(data, passed), passed) or 0
 
 
 def find(function: str) -> "Main":

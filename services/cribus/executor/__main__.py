@@ -32,9 +32,13 @@ async def main(server: forkserver.Server) -> int:
     node.handlers = settings.handlers
     await containers.adopt(node)
     async with service.connect(settings, "executor") as bus, bus.serve(verbs.table(node)):
+        node.keepers.ahead.fill()
+        node.pods.ahead.fill()
         told = asyncio.create_task(service.until_told_to_stop())
         await asyncio.wait({told, server.closed}, return_when=asyncio.FIRST_COMPLETED)
         told.cancel()
+    for kind in (node.keepers, node.pods):
+        await kind.ahead.close()
     if server.closed.done():
         logging.getLogger(__name__).error("the fork server has gone; starting again")
         return 1

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
+from cribus.ahead import Function
 from cribus.cgroups.layout import Tree
 from cribus.config import Handler
 from cribus.errors import FailedPrecondition
@@ -27,6 +28,8 @@ class Node:
     def __init__(self, run: str, server: Server, tree: Tree, host: Host) -> None:
         self.run = run
         self.server = server
+        self.keepers = Function(server, "cribus.keeper:main")
+        self.pods = Function(server, "cribus.executor.child.pod:main")
         self.tree = tree
         self.host = host
         self.handlers: dict[str, Handler] = {}

@@ -17,7 +17,6 @@ from cribus.executor.plan import idmap
 from cribus.linux import files, mount, namespaces
 from cribus.steps import Step
 
-_CHILD = "cribus.executor.child.pod:main"
 _FILE = "pod.json"
 _DEADLINE = 20.0  # seconds
 _KINDS = {
@@ -118,7 +117,7 @@ async def _fork(node: Node, request: CreatePod, record: dict[str, Any]) -> int:
             "cgroups": node.tree.join_self_paths(pause),
         }
         with _FORKED.of(request.pod):
-            child = await node.server.run(_CHILD, what, [write])
+            child = await node.pods.run(what, [write])
         os.close(child.pidfd)
         os.close(write)
         write = -1

@@ -14,10 +14,10 @@ async def main(server: forkserver.Server) -> int:
     import logging
 
     from cribus import config, log
+    from cribus.ahead import Ahead
     from cribus.bus import credentials, service
     from cribus.shimd import verbs
     from cribus.shimd.adopt import Shim
-    from cribus.shimd.park import Park
     from cribus.shimd.roster import Roster
     from cribus.shimd.shims import Shims
 
@@ -32,14 +32,15 @@ async def main(server: forkserver.Server) -> int:
         "_hooks": True,
     }
 
-    async def fork(orders: int) -> Shim:
-        child = await server.run("cribus.shim.__main__:main", common, [orders])
+    ahead = Ahead(lambda orders: server.run("cribus.shim.__main__:main", common, [orders]))
+
+    async def spawn(pod: str, ready: int) -> Shim:
+        child = await ahead.order(pod.encode(), [ready])
         return Shim(child.pid, child.pidfd)
 
-    park = Park(fork)
-    shims = Shims(Roster(settings.run), park.shim)
+    shims = Shims(Roster(settings.run), spawn)
     await shims.adopt()
-    park.fill()
+    ahead.fill()
     try:
         async with service.connect(settings, "shimd") as bus, bus.serve(verbs.table(shims)):
             told = asyncio.create_task(service.until_told_to_stop())
@@ -47,7 +48,7 @@ async def main(server: forkserver.Server) -> int:
             told.cancel()
     finally:
         await shims.close()
-        await park.close()
+        await ahead.close()
     if server.closed.done():
         logging.getLogger(__name__).error("the fork server has gone; starting again")
         return 1

@@ -15,7 +15,6 @@ from cribus.executor.state import FIFO
 from cribus.linux import process
 from cribus.steps import Step
 
-_KEEPER = "cribus.keeper:main"
 _INIT = "cribus.executor.child.init:main"
 _DEADLINE = 60.0  # seconds: a mount of a foreign path may take its time, but not for ever
 _KEEPING = Step("executor.create.keeper")
@@ -53,7 +52,7 @@ async def create(node: Node, bundle: str, spec: dict[str, Any], plan: Plan) -> M
         passed = _Passed()
         ours, sync, request = _request(stack, passed, bundle, (spec, plan))
         with _KEEPING.of(bundle[-64:]):
-            keeper = await node.server.run(_KEEPER, request, passed.fds)
+            keeper = await node.keepers.run(request, passed.fds)
         os.close(keeper.pidfd)
         stack.close()  # ours alone are `ours` and `sync`: the rest would hide the keeper's end of them
         with ours, _ANSWERED.of(bundle[-64:]):
