@@ -121,9 +121,14 @@ class Process:
             os.close(self._pidfd)
         self._pidfd = pidfd
         _FORKED.passed()
+        if self._answered:  # the bus was faster than the door
+            self._yard.door.execs.pop(self._id, None)
+            if self._exit < 0 and self._status is None:
+                self._loop.watch(self._pidfd, READ, self._dead)
 
     def _forked_or_not(self, answer: Execed | None, error: CribusError | None) -> None:
-        self._yard.door.execs.pop(self._id, None)
+        if error is not None or self._pidfd >= 0:
+            self._yard.door.execs.pop(self._id, None)
         self._close_outer()
         if error is not None:
             owner = self._owner

@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -81,6 +82,26 @@ def test_the_exit_may_come_before_the_answer(yard: Make, turning: Turning, first
     turning.until(lambda: owner.code >= 0)
     assert (owner.code, owner.out[1], owner.begun) == (7, b"last words", True)
     assert descriptors() == before + 4  # ours of this test
+
+
+def test_the_answer_may_come_before_the_process_is_introduced(yard: Make, turning: Turning) -> None:
+    place = yard(lambda wanted, done: done(Execed(pid=1), None))
+    owner = Owner()
+    Process(place, Kind(), owner).start("c", ["x"])
+    (id,) = place.door.execs
+    child = os.fork()
+    if child == 0:
+        select.select([], [], [], 30)
+        os._exit(0)
+    pidfd = os.pidfd_open(child)
+    place.door._forked({"exec": id, "pid": child}, pidfd)
+    # nothing kills it: its exec is known until it was introduced, and its end is seen
+    assert os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG) is None
+    assert place.door.execs == {}
+    os.kill(child, signal.SIGTERM)
+    os.waitpid(child, 0)
+    turning.until(lambda: owner.code >= 0)
+    assert owner.code == 128 + signal.SIGTERM
 
 
 def test_a_fork_server_that_died_leaves_the_kernel_to_tell(yard: Make, turning: Turning) -> None:
