@@ -1,6 +1,7 @@
-"""What a pod's shim answers. Verbs are addressed by the container's id (`TAKE` by the pod's)."""
+"""What a pod's shim answers. Verbs are addressed by the container's id; `TAKE` and `RELEASE` by the
+pod's, because a shim that does not have the container answers them too."""
 
-from cribus.api.verb import Addressed, AddressedOnce, Empty, Message
+from cribus.api.verb import Addressed, AddressedOnce, Empty, Message, Prompt, PromptOnce
 
 SERVICE = "shim"
 
@@ -61,7 +62,7 @@ class StreamOpened(Message, frozen=True):
 
 TAKE = Addressed(SERVICE, "take", Take, Empty)
 RELEASE = Addressed(SERVICE, "release", Named, Empty)  # drained, acknowledged, forgotten
-EXEC_SYNC = AddressedOnce(SERVICE, "exec_sync", ExecSync, ExecSyncDone)
+EXEC_SYNC = PromptOnce(SERVICE, "exec_sync", ExecSync, ExecSyncDone)
 EXEC = AddressedOnce(SERVICE, "exec", OpenExec, StreamOpened)
 ATTACH = AddressedOnce(SERVICE, "attach", OpenAttach, StreamOpened)
-REOPEN_LOG = Addressed(SERVICE, "reopen_log", Named, Empty)
+REOPEN_LOG = Prompt(SERVICE, "reopen_log", Named, Empty)

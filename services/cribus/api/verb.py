@@ -22,6 +22,7 @@ class Verb(Generic[Q, A]):
 
     __slots__ = ("answer", "name", "request", "service")
     addressed = False  # an id in the subject says which of the service's processes answers
+    prompt = False  # when nobody serves it that is no restart to be waited for: the caller can find out why
     repeatable = True  # asking again for what a dead server may have begun does no harm
 
     def __init__(self, service: str, name: str, request: type[Q], answer: type[A]) -> None:
@@ -48,6 +49,20 @@ class Once(Verb[Q, A]):
 
 class AddressedOnce(Addressed[Q, A]):
     """Both."""
+
+    __slots__ = ()
+    repeatable = False
+
+
+class Prompt(Addressed[Q, A]):
+    """A verb for one process of many whose caller is told at once that nobody is there, and finds out why."""
+
+    __slots__ = ()
+    prompt = True
+
+
+class PromptOnce(Prompt[Q, A]):
+    """And that must not run twice."""
 
     __slots__ = ()
     repeatable = False

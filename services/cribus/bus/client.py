@@ -91,7 +91,7 @@ async def _asked(connection: Connection, what: _Question, waiting: _Waiting) -> 
     meta = what.meta
     subject = subjects.verb(connection.node, what.verb, what.id)
     patience = ADDRESSED_PATIENCE if what.verb.addressed else PATIENCE
-    give_up = time.monotonic() + patience
+    give_up = time.monotonic() + (0.0 if what.verb.prompt else patience)
     while True:
         sent = await connection.send(subject, codec.pack_request(meta, what.request), connection.reply_to(meta.id))
         if sent:

@@ -4,21 +4,23 @@ Most methods are a verb of the manager. What changes no record goes straight to 
 what needs a stream answers an address of the streaming server.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+import time
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, Protocol
 
 from cribus.api import manager, shim
 from cribus.api.cri import container as c
 from cribus.api.cri import runtime as r
 from cribus.api.cri import sandbox as s
 from cribus.api.cri import stats as u
-from cribus.api.verb import Call, Message, Verb
+from cribus.api.verb import A, Call, Message, Prompt, Q, Verb
+from cribus.bus.connection import RETRY, pause
 from cribus.errors import FailedPrecondition, InvalidArgument, Unavailable, Unimplemented
 from cribus.gateway import events
 from cribus.gateway.method import PATIENCE, Methods, Streaming, Unary, forward, pages
 
-B = TypeVar("B", bound=Message)
 UNLIMITED = 24 * 3600.0  # seconds: a command that may run as long as it likes
+_SHIM_PATIENCE = 1.0  # seconds for which a running container's shim is waited for: it is being started
 _EXEC_MARGIN = 15.0  # seconds that starting a command may take beyond its own time
 
 
@@ -118,20 +120,19 @@ class Runtime:
         if not request.cmd:
             raise InvalidArgument("cmd is empty: name the program to run")
 
-        async def ask(container: str) -> shim.ExecSyncDone:
-            wanted = shim.ExecSync(container=container, cmd=request.cmd, timeout=request.timeout)
-            return await self._call(shim.EXEC_SYNC, wanted, id=container, timeout=seconds)
+        def wanted(container: str) -> shim.ExecSync:
+            return shim.ExecSync(container=container, cmd=request.cmd, timeout=request.timeout)
 
-        done = await self._at_shim(request.container_id, ask)
+        done = await self._at_shim(shim.EXEC_SYNC, wanted, request.container_id, seconds)
         return c.ExecSyncResponse(stdout=done.stdout, stderr=done.stderr, exit_code=done.exit_code)
 
     async def reopen_container_log(
         self, request: c.ReopenContainerLogRequest, seconds: float
     ) -> c.ReopenContainerLogResponse:
-        async def ask(container: str) -> Message:
-            return await self._call(shim.REOPEN_LOG, shim.Named(container=container), id=container, timeout=seconds)
+        def wanted(container: str) -> shim.Named:
+            return shim.Named(container=container)
 
-        await self._at_shim(request.container_id, ask)
+        await self._at_shim(shim.REOPEN_LOG, wanted, request.container_id, seconds)
         return c.ReopenContainerLogResponse()
 
     async def exec(self, request: c.ExecRequest, seconds: float) -> c.ExecResponse:
@@ -182,15 +183,18 @@ class Runtime:
             raise FailedPrecondition(f"container {found.container} is not running")
         return found
 
-    async def _at_shim(self, container: str, ask: Callable[[str], Awaitable[B]]) -> B:
-        """Ask the shim that has the container; when none answers, let the manager say why."""
-        try:
-            return await ask(container)
-        except Unavailable:
-            found = await self._running(container, PATIENCE)
-            if found.container == container:
-                raise
-        return await ask(found.container)
+    async def _at_shim(self, verb: Prompt[Q, A], wanted: Callable[[str], Q], container: str, seconds: float) -> A:
+        """Ask the shim that has the container. When none is there the manager says why, or that one will be."""
+        end = time.monotonic() + min(seconds, _SHIM_PATIENCE)
+        while True:
+            try:
+                return await self._call(verb, wanted(container), id=container, timeout=seconds)
+            except Unavailable:
+                found = (await self._running(container, PATIENCE)).container
+                if found == container and time.monotonic() > end:
+                    raise
+            container = found
+            await pause(RETRY)
 
 
 def _refusing(request: type[Message], answer: type[Message], what: str) -> Unary:

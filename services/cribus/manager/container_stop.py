@@ -98,7 +98,7 @@ async def release(node: Node, record: Container) -> None:
     if pod is not None and not pod.torn:
         try:
             with _RELEASE.of(record.id):
-                await node.call(shim.RELEASE, shim.Named(container=record.id), id=record.id)
+                await node.call(shim.RELEASE, shim.Named(container=record.id), id=record.pod)
         except (NotFound, Unavailable, DeadlineExceeded) as error:
             # No shim has it: it never took it, let it go in an earlier try, or could not take it over from
             # one that died. And one that does not answer must not keep the container: it ends with its pod.

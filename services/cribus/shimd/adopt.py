@@ -6,6 +6,7 @@ it answers after the pidfd was opened: then the pidfd is that very process.
 
 import asyncio
 import os
+import select
 import socket
 import struct
 
@@ -34,6 +35,11 @@ class Shim:
             process.pidfd_send_signal(self.pidfd, 9)
         except ProcessLookupError:
             return
+
+    def dead(self) -> bool:
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(0))
 
 
 async def find(folder: str) -> Shim | None:

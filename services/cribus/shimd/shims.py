@@ -168,7 +168,7 @@ class Shims:
             await _pause(post.ending, _CHECK)
             if post.ending.is_set():
                 return
-            if not await adopt.healthy(self._roster.folder(post.pod)):
+            if not await adopt.healthy(self._roster.folder(post.pod)) and not (post.ending.is_set() or shim.dead()):
                 _logger.error("shim does not answer", extra={"pod": post.pod, "pid": shim.pid})
                 shim.kill()
                 return

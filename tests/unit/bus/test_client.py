@@ -176,3 +176,21 @@ def test_a_wrong_message_is_the_callers_fault(with_server: Any) -> None:
                 await manager.call(CREATE_POD, CreatePod(pod=3))  # type: ignore[arg-type]
 
     with_server(scenario)
+
+
+def test_that_nobody_is_there_is_told_at_once_to_whom_can_find_out_why(with_server: Any, monkeypatch: Any) -> None:
+    async def scenario(server: Any) -> None:
+        async with service.connect(server.settings, "manager") as manager:
+            told: list[Any] = []
+            feed = client._Waiting.feed
+
+            def fed(waiting: client._Waiting, msg: Any) -> None:
+                told.append(msg)
+                feed(waiting, msg)
+
+            monkeypatch.setattr(client._Waiting, "feed", fed)
+            with pytest.raises(Unavailable, match="nobody serves"):
+                await manager.call(EXEC_SYNC, ExecSync(container="c", cmd=["x"]), id="c")
+            assert len(told) == 1
+
+    with_server(scenario)

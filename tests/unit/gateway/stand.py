@@ -30,7 +30,16 @@ class Calls:
         self.table = table
         self.asked: list[tuple[str, Any, str, float]] = []
 
-    async def __call__(self, verb: Verb[Any, Any], request: Any, /, *, id: str = "", timeout: float = 30.0) -> Any:
+    async def __call__(
+        self,
+        verb: Verb[Any, Any],
+        request: Any,
+        /,
+        *,
+        id: str = "",
+        timeout: float = 30.0,
+        patience: float | None = None,
+    ) -> Any:
         self.asked.append((verb.name, request, id, timeout))
         if verb not in self.table:
             raise Unavailable(f"nobody serves {verb.service}.{verb.name}")

@@ -113,6 +113,27 @@ def test_a_running_container_without_a_shim_is_unavailable() -> None:
         ask(front, "ExecSync", c.ExecSyncRequest(container_id=CONTAINER, cmd=["y"]))
 
 
+def test_why_no_shim_answers_is_asked_at_once() -> None:
+    table = {manager.LOCATE: lambda request: manager.Located(pod=POD, container=CONTAINER)}
+    front, calls = runtime(table)
+    with pytest.raises(FailedPrecondition):
+        ask(front, "ExecSync", c.ExecSyncRequest(container_id=CONTAINER, cmd=["y"]))
+    assert [asked[0] for asked in calls.asked] == ["exec_sync", "locate"]
+
+
+def test_a_shim_that_is_being_started_is_waited_for() -> None:
+    answers = iter([None, None, shim.ExecSyncDone(exit_code=3)])
+
+    def exec_sync(request: shim.ExecSync) -> shim.ExecSyncDone:
+        answer = next(answers)
+        if answer is None:
+            raise Unavailable("nobody")
+        return answer
+
+    front, _ = runtime({manager.LOCATE: located(), shim.EXEC_SYNC: exec_sync})
+    assert ask(front, "ExecSync", c.ExecSyncRequest(container_id=CONTAINER, cmd=["y"])).exit_code == 3
+
+
 def test_the_beginning_of_an_id_is_made_whole() -> None:
     def exec_sync(request: shim.ExecSync) -> shim.ExecSyncDone:
         if request.container != CONTAINER:

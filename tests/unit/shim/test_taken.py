@@ -20,10 +20,11 @@ from tests.unit.shim.rig import Rig, until
 POD, CONTAINER = "a" * 64, "c" * 64
 LINE = re.compile(rb"(\S+) (stdout|stderr) ([FP]) (.*)")
 
-# Numbered lines of every length on both streams, paced so that kills meet all phases.
+# Numbered lines of every length on both streams. It goes on as it is told to, so that kills meet all phases.
 WRITER = """
-import os, sys, time
+import os, sys
 n, seed = int(sys.argv[1]), int(sys.argv[2])
+told = os.open(sys.argv[3], os.O_RDONLY)
 state = seed
 for k in range(n):
     state = (state * 1103515245 + 12345) % (1 << 31)
@@ -32,8 +33,8 @@ for k in range(n):
         data = b"%d " % k + b"x" * size + b"\\n"
         while data:
             data = data[os.write(fd, data):]
-    if k % 64 == 0:
-        time.sleep(0.002)
+    if k % 1500 == 0:
+        os.read(told, 1)
 """
 
 
@@ -87,16 +88,21 @@ def test_fifty_kills_lose_and_double_nothing(rig: Rig) -> None:
     dice = random.Random(seed)
     count = 100000
     log = rig.logs / "c.log"
-    one = rig.container(CONTAINER, [sys.executable, "-c", WRITER, str(count), str(seed)])
+    fifo = rig.base / "told"
+    os.mkfifo(fifo)
+    one = rig.container(CONTAINER, [sys.executable, "-c", WRITER, str(count), str(seed), str(fifo)])
+    tell = os.open(fifo, os.O_WRONLY)
     process = rig.shim(POD)
     ask(rig, shim.TAKE, shim.Take(container=CONTAINER, pod=POD, log_path=str(log)), POD)
     alive = 0
     for _ in range(50):
         size = log.stat().st_size
+        os.write(tell, b"1")
         until(lambda size=size: log.stat().st_size > size or one.dead(0), 20, "the log grows")  # type: ignore[misc]
         alive += not one.dead(dice.random() * 0.03)
         rig.end(process)
         process = rig.shim(POD, wait=False)
+    os.close(tell)
     until(lambda: one.dead(0.1), 60, "the writer ends")
     assert alive > 25, f"the writer saw only {alive} kills"
     assert news(rig).exit_code == 0
@@ -147,7 +153,8 @@ def test_take_is_idempotent_and_release_forgets(rig: Rig) -> None:
     take(rig, rig.logs / "c.log")
     one.kill()
     assert news(rig).exit_code == 137
-    ask(rig, shim.RELEASE, shim.Named(container=CONTAINER), CONTAINER)
+    ask(rig, shim.RELEASE, shim.Named(container=CONTAINER), POD)
+    ask(rig, shim.RELEASE, shim.Named(container=CONTAINER), POD)
     assert not (one.folder / "take.json").exists()
     assert os.listdir(rig.run / "pods" / POD / "exits") == []
     assert logged(rig.logs / "c.log")[b"stdout"] == b"a\n"

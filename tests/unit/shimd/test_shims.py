@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from cribus.errors import Unavailable
+from cribus.shimd import adopt
 from cribus.shimd import shims as room
 from cribus.shimd.adopt import Shim
 from cribus.shimd.roster import Roster
@@ -107,3 +108,48 @@ def test_one_that_does_not_come_up(place: Place, monkeypatch: pytest.MonkeyPatch
         await place.shims.stop("a")
 
     place.play(scenario)
+
+
+def test_one_that_is_being_stopped_is_not_called_hung(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looked = asyncio.Event()
+
+    async def while_it_is_stopped(folder: str) -> bool:
+        looked.set()
+        await asyncio.wait({asyncio.ensure_future(stopped.wait())})
+        return False
+
+    stopped = asyncio.Event()
+    monkeypatch.setattr(room, "_CHECK", 0.0)
+    monkeypatch.setattr(adopt, "healthy", while_it_is_stopped)
+
+    async def scenario(place: Place) -> None:
+        await place.shims.start("a")
+        await looked.wait()
+        stopping = asyncio.create_task(place.shims.stop("a"))
+        await place.shims._posts["a"].ending.wait()
+        stopped.set()
+        await stopping
+
+    place.play(scenario)
+    assert [one.message for one in caplog.records if one.levelname == "ERROR"] == []
+
+
+def test_one_that_hangs_is_replaced(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def never(folder: str) -> bool:
+        return False
+
+    monkeypatch.setattr(room, "_CHECK", 0.0)
+    monkeypatch.setattr(adopt, "healthy", never)
+
+    async def scenario(place: Place) -> None:
+        first = await place.shims.start("a")
+        await started(place, 2)
+        assert place.started[0].pid == first
+        await place.shims.stop("a")
+
+    place.play(scenario)
+    assert "shim does not answer" in [one.message for one in caplog.records]

@@ -23,6 +23,7 @@ class MemoryPipe:
     def __init__(self) -> None:
         self.sent = bytearray()
         self.left = False
+        self.wrote = asyncio.Event()
         self._said: asyncio.Queue[bytes] = asyncio.Queue()
 
     def say(self, data: bytes) -> None:
@@ -35,6 +36,7 @@ class MemoryPipe:
         if self.left:
             raise BrokenPipeError("the client left")
         self.sent += data
+        self.wrote.set()
 
     async def close(self) -> None:
         self.left = True

@@ -28,10 +28,11 @@ def namespace() -> Iterator[str]:
 @pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
 def test_inside(namespace: str, family: socket.AddressFamily, host: str) -> None:
     async def run() -> None:
-        with netns._made(namespace, family) as listener:
-            listener.bind((host, 0))
+        with socket.socket(family) as reserved, netns._made(namespace, family) as listener:
+            reserved.bind((host, 0))  # on the host nobody else may listen at this port
+            port = reserved.getsockname()[1]
+            listener.bind((host, port))
             listener.listen()
-            port = listener.getsockname()[1]
             with await netns.connect(namespace, port) as made:
                 accepted, _ = listener.accept()
                 with accepted:

@@ -47,7 +47,8 @@ def played(connect: Any, ports: list[int], *wires: dict[str, str]) -> list[tuple
         async with asyncio.timeout(10):
             seen: list[tuple[object, ...]] = []
             while sum(1 for frame in seen if frame[0] == "data" and frame[2]) < len(wires):
-                await asyncio.sleep(0.01)
+                await pipe.wrote.wait()
+                pipe.wrote.clear()
                 seen += peer.frames(bytes(pipe.sent))
                 pipe.sent.clear()
             pipe.say(b"")
