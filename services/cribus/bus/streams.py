@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cribus.bus.codec import pack, unpack
+from cribus.errors import InvalidArgument
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 WINDOW = 256 << 10  # bytes not acknowledged, a channel
@@ -142,7 +143,13 @@ class Stream:
     def feed(self, frame: bytes) -> tuple[Any, ...]:
         """One of ("data", channel, bytes), ("end", channel), ("acked", channel), ("resize", w, h),
         ("exit", code, message), ("gone",), ("nothing",). Raises InvalidArgument for rubbish."""
-        kind, *rest = unpack(frame)
+        try:
+            kind, *rest = unpack(frame)
+            return self._meaning(kind, rest)
+        except (ValueError, TypeError, IndexError) as error:
+            raise InvalidArgument(f"not a frame of a stream: {error}") from error
+
+    def _meaning(self, kind: str, rest: list[Any]) -> tuple[Any, ...]:
         if kind == "d" and rest[0] in self.incoming:
             fresh = self.incoming[rest[0]].data(rest[1], rest[2])
             return ("data", rest[0], fresh) if fresh else ("nothing",)

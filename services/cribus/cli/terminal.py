@@ -1,6 +1,6 @@
 """This terminal (or whatever stands there: a pipe, a file) as the other end of a container's streams.
 
-The frames are bus/streams.py's. What they carry is exact through a lost bus; when the shim itself
+What the frames (bus/streams.py) carry is exact through a lost bus; when the shim itself
 is gone, nobody listens to the stream any more, and that ends it.
 """
 
@@ -15,18 +15,12 @@ import sys
 import termios
 import threading
 import tty
-import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-from cribus.bus import streams, subjects
-from cribus.bus.codec import pack
-from cribus.bus.connection import pause
+from cribus.bus import far, lines, streams
 from cribus.bus.service import Bus
-from cribus.errors import Unavailable
 
-_HEARTBEAT = 1.0  # seconds between two looks whether anybody listens
-_SILENT = 3  # such looks in a row that find nobody
 _FDS = {streams.STDOUT: 1, streams.STDERR: 2}
 
 
@@ -59,138 +53,84 @@ class Session:
     def __init__(self, bus: Bus, *, stdin: bool, tty: bool, output: list[int] | None = None) -> None:
         self._bus = bus
         self._tty = tty
-        self.id = uuid.uuid4().hex
-        incoming = output if output is not None else [streams.STDOUT] if tty else [streams.STDOUT, streams.STDERR]
-        self._frames: asyncio.Queue[bytes] = asyncio.Queue()
-        self._stream = streams.Stream(self._frames.put_nowait, [streams.STDIN] if stdin else [], incoming)
-        self._output: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
-        self._input: asyncio.Queue[bytes] = asyncio.Queue(maxsize=1)
-        self._room = asyncio.Event()
-        self._exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._code: int | None = None
-        self._silent = 0
+        self._stdin = stdin
+        self._outputs = output if output is not None else [streams.STDOUT] if tty else [streams.STDOUT, streams.STDERR]
 
     async def run(self, opened: Callable[[str], Awaitable[Any]]) -> int:
         """Let `opened` ask for the stream, and pass bytes both ways until the process exits: its exit code.
 
         Raises what the opening raises, and Unavailable when the shim is gone.
         """
-        connection = self._bus.connection
-        subject = subjects.stream(self._bus.node, self.id, "c")
-        subscription = await connection.nats.subscribe(
-            subject, cb=self._on_frame, pending_msgs_limit=-1, pending_bytes_limit=-1
-        )
-        connection.on_reconnect.append(self._stream.reconnected)
-        connection.answers[self.id] = self._on_silence
-        tasks: list[asyncio.Task[None]] = []
-        try:
-            await opened(self.id)
-            with self._terminal():
-                tasks += [asyncio.create_task(work) for work in self._work()]
-                return await self._ended(tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            connection.on_reconnect.remove(self._stream.reconnected)
-            del connection.answers[self.id]
-            await connection.send(subjects.stream(self._bus.node, self.id, "s"), pack(["q"]))
-            await subscription.unsubscribe()
+        lines_ = lines.lines(self._bus.connection)
+        async with far.opened(lines_, stdin=self._stdin, outputs=self._outputs) as stream:
+            await opened(stream.id)
+            stream.begin()
+            with self._terminal(stream):
+                return await self._joined(stream)
 
     @contextlib.contextmanager
-    def _terminal(self) -> Iterator[None]:
+    def _terminal(self, stream: far.Far) -> Iterator[None]:
         if not self._tty:
             yield
             return
+
+        def resize() -> None:
+            stream.resize(*window())
+
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGWINCH, self._resize)
+        loop.add_signal_handler(signal.SIGWINCH, resize)
         try:
             with raw():
-                self._resize()
+                resize()
                 yield
         finally:
             loop.remove_signal_handler(signal.SIGWINCH)
 
-    def _resize(self) -> None:
-        self._stream.resize(*window())
-
-    def _work(self) -> list[Any]:
-        work = [self._send_frames(), self._write_output(), self._listen()]
-        if self._stream.outgoing:
-            threading.Thread(target=self._read_stdin, args=(asyncio.get_running_loop(),), daemon=True).start()
-            work.append(self._send_input())
-        return work
-
-    async def _ended(self, tasks: list[asyncio.Task[None]]) -> int:
+    async def _joined(self, stream: far.Far) -> int:
         """The exit code, once every byte is written; or the error of a task that could not go on."""
-        going: set[asyncio.Future[Any]] = {self._exit, *tasks}
-        while not self._exit.done():
-            done, going = await asyncio.wait(going, return_when=asyncio.FIRST_COMPLETED)
-            for one in done:
-                one.result()
-        return self._exit.result()
+        outputs = [asyncio.create_task(_output(stream, channel)) for channel in self._outputs]
+        inputs = [asyncio.create_task(_input(stream))] if self._stdin else []
+        try:
+            needed: set[asyncio.Future[Any]] = {stream.exit, *outputs}
+            going = {*needed, *inputs}
+            while not all(one.done() for one in needed):
+                done, going = await asyncio.wait(going, return_when=asyncio.FIRST_COMPLETED)
+                for one in done:
+                    one.result()
+            return stream.exit.result()[0]
+        finally:
+            for task in (*outputs, *inputs):
+                task.cancel()
+            await asyncio.gather(*outputs, *inputs, return_exceptions=True)
 
-    async def _on_frame(self, msg: Any) -> None:
-        self._silent = 0
-        what = self._stream.feed(msg.data)
-        if what[0] == "data":
-            self._output.put_nowait((what[1], what[2]))
-        elif what[0] == "acked":
-            self._room.set()
-        elif what[0] == "exit":
-            self._code = int(what[1])
-        if self._code is not None and all(one.at_end() for one in self._stream.incoming.values()):
-            self._output.put_nowait((-1, b""))
 
-    def _on_silence(self, msg: Any) -> None:
-        self._silent += 1
+async def _output(stream: far.Far, channel: int) -> None:
+    while data := await stream.read(channel):
+        await asyncio.to_thread(_write_all, _FDS[channel], data)
 
-    async def _listen(self) -> None:
-        """Raises Unavailable when nobody takes this stream's frames any more."""
-        subject = subjects.stream(self._bus.node, self.id, "s")
-        while self._silent < _SILENT:
-            await pause(_HEARTBEAT)
-            # a frame that means nothing; without a listener the bus answers "no responders"
-            await self._bus.connection.send(subject, pack(["n"]), self._bus.connection.reply_to(self.id))
-        raise Unavailable("the pod's shim was replaced and its streams are cut; the process may still run")
 
-    async def _send_frames(self) -> None:
-        subject = subjects.stream(self._bus.node, self.id, "s")
-        while True:
-            await self._bus.connection.send(subject, await self._frames.get())
+async def _input(stream: far.Far) -> None:
+    given: asyncio.Queue[bytes] = asyncio.Queue(maxsize=1)
+    loop = asyncio.get_running_loop()
+    threading.Thread(target=_read_stdin, args=(loop, given), daemon=True).start()
+    while data := await given.get():
+        await stream.write(data)
+    stream.end()
 
-    async def _write_output(self) -> None:
-        while True:
-            channel, data = await self._output.get()
-            if channel < 0:
-                if not self._exit.done():
-                    self._exit.set_result(self._code or 0)
-                continue
-            await asyncio.to_thread(_write_all, _FDS[channel], data)
-            self._stream.incoming[channel].done(len(data))
 
-    def _read_stdin(self, loop: asyncio.AbstractEventLoop) -> None:
-        """A thread of its own: a read from a terminal or file has no other way not to block."""
-        while True:
-            try:
-                data = os.read(0, streams.CHUNK)
-            except OSError:
-                data = b""
-            try:
-                asyncio.run_coroutine_threadsafe(self._input.put(data), loop).result()
-            except (RuntimeError, concurrent.futures.CancelledError):
-                return  # the loop has ended
-            if not data:
-                return
-
-    async def _send_input(self) -> None:
-        sender = self._stream.outgoing[streams.STDIN]
-        while data := memoryview(await self._input.get()):
-            while data:
-                self._room.clear()
-                data = data[sender.write(data) :]
-                if data:
-                    await self._room.wait()
-        sender.end()
+def _read_stdin(loop: asyncio.AbstractEventLoop, given: "asyncio.Queue[bytes]") -> None:
+    """A thread of its own: a read from a terminal or file has no other way not to block."""
+    while True:
+        try:
+            data = os.read(0, streams.CHUNK)
+        except OSError:
+            data = b""
+        try:
+            asyncio.run_coroutine_threadsafe(given.put(data), loop).result()
+        except (RuntimeError, concurrent.futures.CancelledError):
+            return  # the loop has ended
+        if not data:
+            return
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -3,8 +3,8 @@
 import asyncio
 
 from cribus import config, log
-from cribus.bus import service
-from cribus.gateway import frames, image_service, server
+from cribus.bus import lines, service
+from cribus.gateway import image_service, server
 from cribus.gateway.late import Late
 from cribus.gateway.runtime_service import Runtime
 from cribus.gateway.streaming.server import Streaming
@@ -22,7 +22,7 @@ async def main() -> None:
         server.serving(settings.gateway.socket, runtime.methods(), image_service.methods(late.call)),
         service.connect(settings, "gateway") as bus,
     ):
-        late.arrived(bus.call, bus.follow, frames.lines(bus.connection))
+        late.arrived(bus.call, bus.follow, lines.lines(bus.connection))
         await service.until_told_to_stop()
 
 

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from cribus.api.events import Event
 from cribus.api.verb import A, Call, Q, Verb
+from cribus.bus.far import Line, Open
 from cribus.errors import Unavailable
-from cribus.gateway.streaming.far import Line, Open
 
 _PATIENCE = 5.0  # seconds for which a call waits for the bus to appear
 
@@ -52,5 +52,5 @@ class Late:
     def lines(
         self, stream: str, on_frame: Callable[[bytes], None], on_reconnect: Callable[[], None]
     ) -> AbstractAsyncContextManager[Line]:
-        """streaming/far.py, `Open`; a stream is opened by an address that a call answered before."""
+        """bus/far.py, `Open`; a stream is opened by an address that a call answered before."""
         return self._lines(stream, on_frame, on_reconnect)

@@ -42,8 +42,8 @@ class Line:
     def _on_frame(self, message: wire.Message) -> None:
         try:
             means = self.stream.feed(message.payload)
-        except (InvalidArgument, ValueError, TypeError, IndexError) as error:
-            note("a frame that is none", subject=message.subject, cause=str(error))
+        except InvalidArgument as error:
+            note("a frame that is none", subject=message.subject, cause=error.message)
             return
         self._said(means)
 

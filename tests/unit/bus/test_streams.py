@@ -2,7 +2,10 @@
 
 import random
 
+import pytest
+from cribus.bus.codec import pack
 from cribus.bus.streams import STDIN, STDOUT, WINDOW, Stream
+from cribus.errors import InvalidArgument
 
 
 def _pump(seed: int, loss: float) -> None:
@@ -73,3 +76,11 @@ def test_a_sender_is_drained_although_the_data_was_short() -> None:
     for frame in to_server:
         server.feed(frame)
     assert server.drained()
+
+
+@pytest.mark.parametrize(
+    "frame", [b"", b"\xc1", pack([]), pack(5), pack(["d", 0]), pack(["d", 0, "x", b""]), pack(["a"])]
+)
+def test_rubbish_is_named(frame: bytes) -> None:
+    with pytest.raises(InvalidArgument):
+        Stream(lambda frame: None, [1], [0]).feed(frame)

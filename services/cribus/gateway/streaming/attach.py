@@ -4,7 +4,7 @@ import msgspec
 
 from cribus.api import shim
 from cribus.api.verb import Call
-from cribus.gateway.streaming import far
+from cribus.bus import far
 from cribus.gateway.streaming.client import Client
 from cribus.gateway.streaming.exec import Run, outputs
 from cribus.gateway.streaming.remote_command import join

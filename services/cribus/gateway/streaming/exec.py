@@ -6,8 +6,7 @@ import msgspec
 
 from cribus.api import shim
 from cribus.api.verb import Call
-from cribus.bus import streams
-from cribus.gateway.streaming import far
+from cribus.bus import far, streams
 from cribus.gateway.streaming.client import RESIZE, STDERR, STDIN, STDOUT, Client
 from cribus.gateway.streaming.remote_command import join
 

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from cribus.bus import streams
+from cribus.bus.far import Far
 from cribus.errors import CribusError
 from cribus.gateway.streaming import client as c
 from cribus.gateway.streaming import status
-from cribus.gateway.streaming.far import Far
 
 _OUTPUTS = {streams.STDOUT: c.STDOUT, streams.STDERR: c.STDERR}
 _logger = logging.getLogger(__name__)

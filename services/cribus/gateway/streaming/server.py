@@ -10,8 +10,9 @@ from http import HTTPStatus
 
 from cribus.api import shim
 from cribus.api.verb import Call
+from cribus.bus import far
 from cribus.errors import CribusError, InvalidArgument
-from cribus.gateway.streaming import attach, client, exec, far, http, netns, port_forward, websocket
+from cribus.gateway.streaming import attach, client, exec, http, netns, port_forward, websocket
 from cribus.gateway.streaming.doors import Command, Door, Doors, Forward
 from cribus.gateway.streaming.multiplex import Connection
 from cribus.gateway.streaming.pipe import Pipe, Tcp

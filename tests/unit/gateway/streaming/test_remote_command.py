@@ -4,9 +4,9 @@ import asyncio
 import json
 from typing import Any
 
+from cribus.bus import far
 from cribus.errors import FailedPrecondition
 from cribus.gateway.streaming import client as c
-from cribus.gateway.streaming import far
 from cribus.gateway.streaming.pipe import Buffer
 from cribus.gateway.streaming.remote_command import join
 

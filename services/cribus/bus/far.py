@@ -1,7 +1,7 @@
 """The far side of an exec or attach: a process in a container, reached through the bus's frames.
 
-What the frames mean is bus/streams.py; here they become reads and writes that wait. The bus itself
-is a `Lines`: tests pass one that ends in the test.
+What the frames mean is `streams`; here they become reads and writes that wait, for the gateway and
+the command line alike. Their way over the bus is `lines`: tests pass one that ends in the test.
 """
 
 import asyncio
@@ -13,7 +13,6 @@ from typing import Protocol
 
 from cribus.bus import streams
 from cribus.errors import CribusError, Unavailable
-from cribus.gateway.streaming.pipe import Buffer
 
 _PROBE = 2.0  # seconds between looks whether anybody serves the stream
 _MISSES = 3  # looks in vain in a row that mean that its shim is gone
@@ -40,7 +39,8 @@ class Far:
         self.outputs = outputs
         self._frames: asyncio.Queue[bytes] = asyncio.Queue()
         self._stream = streams.Stream(self._frames.put_nowait, [streams.STDIN] if stdin else [], outputs)
-        self._outputs = {channel: Buffer() for channel in outputs}
+        self._outputs: dict[int, asyncio.Queue[bytes]] = {channel: asyncio.Queue() for channel in outputs}
+        self._open = set(outputs)
         self._taken = dict.fromkeys(outputs, 0)
         self._room = asyncio.Event()
         self._begun = asyncio.Event()
@@ -53,20 +53,21 @@ class Far:
     def on_frame(self, frame: bytes) -> None:
         what = self._stream.feed(frame)
         if what[0] == "data":
-            self._outputs[what[1]].put(what[2])
+            self._outputs[what[1]].put_nowait(what[2])
         elif what[0] == "acked":
             self._room.set()
         elif what[0] == "exit" and not self.exit.done():
             self.exit.set_result((int(what[1]), str(what[2])))
         for channel, receiver in self._stream.incoming.items():
-            if receiver.at_end():
-                self._outputs[channel].end()
+            if channel in self._open and receiver.at_end():
+                self._open.discard(channel)
+                self._outputs[channel].put_nowait(b"")
 
     def on_reconnect(self) -> None:
         self._stream.reconnected()
 
     async def read(self, channel: int) -> bytes:
-        """The next output, b"" at its end; what was read before counts as used up now."""
+        """The next output, b"" at its end, once; what was read before counts as used up now."""
         if self._taken[channel]:
             self._stream.incoming[channel].done(self._taken[channel])
         data = await self._outputs[channel].get()

@@ -1,4 +1,4 @@
-"""Frames of exec and attach streams on the real bus: the `Lines` that streaming/far.py asks for."""
+"""Frames of exec and attach streams on the real bus: the way that `far` asks for."""
 
 import contextlib
 import logging
@@ -8,8 +8,8 @@ from typing import Any
 from cribus.bus import subjects
 from cribus.bus.codec import pack
 from cribus.bus.connection import Connection
+from cribus.bus.far import Line, Open
 from cribus.errors import InvalidArgument
-from cribus.gateway.streaming.far import Line, Open
 
 _logger = logging.getLogger(__name__)
 

@@ -4,9 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from cribus.bus import streams
+from cribus.bus import far, streams
 from cribus.errors import Unavailable
-from cribus.gateway.streaming import far
 
 from tests.unit.gateway.stand import Process, Shim, program
 

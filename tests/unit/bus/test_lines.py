@@ -3,9 +3,7 @@
 import asyncio
 from typing import Any
 
-from cribus.bus import service, streams, subjects
-from cribus.gateway import frames
-from cribus.gateway.streaming import far
+from cribus.bus import far, lines, service, streams, subjects
 
 from tests.unit.bus.conftest import Server, with_server
 from tests.unit.gateway.stand import Process
@@ -23,7 +21,7 @@ def test_a_stream_outlives_the_bus(with_server: Any) -> None:
         async with (
             service.connect(server.settings, "gateway") as bus,
             service.connect(server.settings, "shim") as peer,
-            far.opened(frames.lines(bus.connection), stdin=True, outputs=[streams.STDOUT]) as stream,
+            far.opened(lines.lines(bus.connection), stdin=True, outputs=[streams.STDOUT]) as stream,
         ):
             outgoing: asyncio.Queue[bytes] = asyncio.Queue()
             process = Process(outgoing.put_nowait)
@@ -60,8 +58,8 @@ async def _exchange(server: Server, stream: far.Far, process: Process) -> None:
 def test_nobody_serves_the_stream(with_server: Any) -> None:
     async def scenario(server: Server) -> None:
         async with service.connect(server.settings, "gateway") as bus:
-            lines = frames.lines(bus.connection)
-            async with lines("s" * 32, lambda frame: None, lambda: None) as line:
+            way = lines.lines(bus.connection)
+            async with way("s" * 32, lambda frame: None, lambda: None) as line:
                 assert await line.listened()
                 async with asyncio.timeout(10):
                     while await line.listened():
