@@ -35,17 +35,19 @@ async def start(node: Node, request: StartContainerRequest) -> StartContainerRes
     record = node.records.container(request.container_id)
     async with node.locks.of(record.id):
         record = node.records.container(record.id)
-        if not _done_before(record):
+        if not await _done_before(node, record):
             _check(node, record)
             with log.ids(pod=record.pod, container=record.id), node.exits.holding(record.id):
                 await _start(node, record)
     return StartContainerResponse()
 
 
-def _done_before(record: Container) -> bool:
-    """Whether this is the repeat of a request that succeeded before its answer was lost."""
-    again = record.start_request and record.start_request == log.current("request")
-    return bool(again) and record.state not in (State.CREATED, State.STARTING) and record.reason != "StartError"
+async def _done_before(node: Node, record: Container) -> bool:
+    """Whether this is the repeat of a request that succeeded: sent again before its answer came, or by
+    a client whose answer died with the gateway."""
+    if not record.start_request or record.state in (State.CREATED, State.STARTING) or record.reason == "StartError":
+        return False
+    return record.start_request == log.current("request") or not await node.listened(record.start_caller)
 
 
 def _check(node: Node, record: Container) -> None:
@@ -78,8 +80,9 @@ async def _start(node: Node, record: Container) -> None:
 async def _created(node: Node, record: Container) -> executor.Created:
     """A process at its barrier; STARTING is durable by then."""
     pod = node.records.sandboxes[record.pod]
+    asked = {"start_request": log.current("request"), "start_caller": log.current("caller")}
     _, made = await _both(
-        lifecycle.move(node, record, State.STARTING, started_at=time.time_ns(), start_request=log.current("request")),
+        lifecycle.move(node, record, State.STARTING, started_at=time.time_ns(), **asked),
         _done(
             _PROCESS,
             record,
@@ -152,7 +155,7 @@ async def as_created(node: Node, record: Container) -> None:
     podfiles.write_atomic(path, spec, 0o600)
     now = node.records.latest(record)
     if now is not None and now.state is State.STARTING:
-        await lifecycle.move(node, now, State.CREATED, started_at=0, start_request="")
+        await lifecycle.move(node, now, State.CREATED, started_at=0, start_request="", start_caller="")
 
 
 def _read(path: str) -> bytes:

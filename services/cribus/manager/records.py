@@ -78,6 +78,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     volume_refs: dict[str, str] = {}  # container_path of each → id of its image
     cgroup: str = ""
     start_request: str = ""
+    start_caller: str = ""
     started_at: int = 0
     finished_at: int = 0
     pid: int = 0

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from cribus import log
 from cribus.api import events, executor
 from cribus.api.cri.container import StartContainerRequest
 from cribus.api.cri.sandbox import StopPodSandboxRequest
@@ -140,6 +141,21 @@ def test_a_repeat_after_a_lost_answer_succeeds(world: World, run: Run) -> None:
         await as_request("r1", lambda: container_start.start(world.node, request(id)))
         error = await failing(as_request("r2", lambda: container_start.start(world.node, request(id))))
         assert isinstance(error, FailedPrecondition)
+
+    run(story())
+
+
+def test_it_succeeds_for_whoever_asks_after_the_answer_died_with_the_gateway(world: World, run: Run) -> None:
+    async def nobody(subject: str) -> bool:
+        assert subject == "inbox.gone"
+        return False
+
+    async def story() -> None:
+        id = await world.created(await world.pod())
+        with log.ids(caller="inbox.gone"):
+            await as_request("r1", lambda: container_start.start(world.node, request(id)))
+        world.node.listened = nobody
+        await as_request("r2", lambda: container_start.start(world.node, request(id)))
 
     run(story())
 
