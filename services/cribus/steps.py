@@ -13,6 +13,7 @@ right after every step that there is, and knows which there are.
 This loads next to nothing, because processes forked from small ones use it too.
 """
 
+import _thread
 import contextlib
 import os
 import signal
@@ -49,19 +50,22 @@ class Step:
 
 
 class Passage:
-    """A step being done: by which name, for whom, since when and how long (ns), and what it failed of."""
+    """A step being done: by which name, for whom, since when and how long (ns), in which thread of the
+    kernel, and what it failed of."""
 
-    __slots__ = ("began", "failure", "id", "name", "took")
+    __slots__ = ("began", "failure", "id", "name", "thread", "took")
 
     def __init__(self, name: str, id: str) -> None:
         self.name = name
         self.id = id
         self.began = 0
         self.took = 0
+        self.thread = 0
         self.failure = ""
 
     def __enter__(self) -> None:
         self.began = time.time_ns()
+        self.thread = _thread.get_native_id()
         going.add(self)
 
     def __exit__(self, kind: object, error: "BaseException | None", trace: object) -> None:

@@ -16,6 +16,8 @@ CONTAINER_STOPPED = "container_stopped"  # from the manager: the exit is in the 
 CONTAINER_REMOVED = "container_removed"
 IMAGE_PULLED = "image_pulled"
 IMAGE_REMOVED = "image_removed"
+SERVICE_STARTED = "service_started"  # a process of a service begins to answer; `id` is the service
+SHIM_REPLACED = "shim_replaced"  # from shimd: a pod's shim died or hung, and another took over
 PULL_PROGRESS = "pull_progress"  # not stored: published outside the stream, see api/images.py
 
 
@@ -27,5 +29,6 @@ class Event(Message, frozen=True):
     exit_code: int = 0
     exit_known: bool = True
     oom: bool = False
+    signal: int = 0  # that ended it; 0: it ended by itself, or that is not known
     detail: dict[str, str] = {}
     trace: str = ""

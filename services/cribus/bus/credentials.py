@@ -24,7 +24,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "shimd": (),
     "shim": ("executor",),
     "executor": (),
-    "cli": ("manager", "images", "shim", "shimd", "executor"),
+    "cli": ("manager", "images", "shim", "shimd", "executor", "gateway"),
 }
 _STREAMS = ("gateway", "shim", "cli")
 _READS_EVENTS = ("gateway", "manager", "cli")
@@ -78,7 +78,12 @@ def _server(settings: Settings, users: list[dict[str, Any]]) -> dict[str, Any]:
 def permissions(node: str, service: str) -> dict[str, Any]:
     """nats-server permissions of one user, derived from what it serves and calls."""
     base = f"cribus.{node}"
-    publish = [f"{base}.{peer}.>" for peer in CALLS[service]] + [f"{base}.events.>", "_INBOX.>", "$SRV.>"]
+    publish = [f"{base}.{peer}.>" for peer in CALLS[service]] + [
+        f"{base}.events.>",
+        f"{base}.trace.>",
+        "_INBOX.>",
+        "$SRV.>",
+    ]
     listen = [f"{base}.{service}.>", f"{subjects.inbox(service)}.>", "$SRV.>"]
     if service in _STREAMS:
         publish.append(f"{base}.stream.>")
@@ -95,15 +100,23 @@ def _jetstream(node: str, service: str) -> list[str]:
     stream = subjects.event_stream(node)
     allowed = [f"$JS.API.STREAM.INFO.{stream}", f"$JS.API.STREAM.CREATE.{stream}", "$JS.API.INFO"]
     if service in _READS_EVENTS:
-        allowed += [f"$JS.API.CONSUMER.*.{stream}.>", f"$JS.API.CONSUMER.MSG.NEXT.{stream}.>"]
-        allowed += [
-            f"$JS.API.CONSUMER.DURABLE.CREATE.{stream}.>",
-            f"$JS.ACK.{stream}.>",
-            f"$JS.API.CONSUMER.*.{stream}",
-        ]
+        allowed += _reading(stream)
+    if service == "cli":
+        inside = subjects.trace_stream(node)
+        allowed += [f"$JS.API.STREAM.INFO.{inside}", *_reading(inside)]
     if service == "manager":
         allowed += ["$JS.API.>", f"$KV.{subjects.bucket(node)}.>"]
     return allowed
+
+
+def _reading(stream: str) -> list[str]:
+    return [
+        f"$JS.API.CONSUMER.*.{stream}.>",
+        f"$JS.API.CONSUMER.MSG.NEXT.{stream}.>",
+        f"$JS.API.CONSUMER.DURABLE.CREATE.{stream}.>",
+        f"$JS.ACK.{stream}.>",
+        f"$JS.API.CONSUMER.*.{stream}",
+    ]
 
 
 def _write(path: Path, text: str) -> None:

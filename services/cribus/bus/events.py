@@ -76,6 +76,11 @@ class Events:
         """Queue an event; `pump` sends it."""
         self._spool.put_nowait(event)
 
+    async def forward(self, news: asyncio.Queue[Event]) -> None:
+        """Publish what came and comes, from before there was a bus on. Runs as a task."""
+        while True:
+            await self.publish(await news.get())
+
     async def pump(self) -> None:
         """Send queued events, in order, each until the stream has it. Runs as a task."""
         while True:

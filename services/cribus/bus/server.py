@@ -15,7 +15,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from nats.aio.msg import Msg
 
@@ -23,11 +23,14 @@ from cribus import log
 from cribus.api.verb import Verb
 from cribus.bus import codec
 from cribus.bus.connection import Connection
+from cribus.bus.trace import Asking, Told
 from cribus.errors import Aborted, CribusError, DeadlineExceeded, Internal, Unimplemented
 
 Handler = Callable[[Any], Awaitable[Any]]
 Table = Mapping[Verb[Any, Any], Handler]
 _KEEP = 30.0  # seconds for which an answer is kept for a repeat
+_IDS = ("container", "pod", "container_id", "pod_sandbox_id")
+_SHORT = 80  # characters of a field that is told whole; a longer one is not
 _DRAIN = 5.0  # seconds that running requests get at the end
 _logger = logging.getLogger(__name__)
 
@@ -46,13 +49,22 @@ class _Job:
         self.at = 0.0
 
 
+class Tables(NamedTuple):
+    """Who answers what, who is told of answers that reached nobody, and who hears of every request."""
+
+    verbs: Table
+    unheard: Table
+    asked: Asking
+
+
 class Server:
     """Serves a table on a connection."""
 
-    def __init__(self, connection: Connection, table: Table, unheard: Table) -> None:
+    def __init__(self, connection: Connection, tables: Tables) -> None:
         self._connection = connection
-        self._unheard = unheard
-        self._verbs = {verb.name: (verb, handler) for verb, handler in table.items()}
+        self._unheard = tables.unheard
+        self._asked = tables.asked
+        self._verbs = {verb.name: (verb, handler) for verb, handler in tables.verbs.items()}
         self._jobs: OrderedDict[str, _Job] = OrderedDict()
         self._tasks: set[asyncio.Future[Any]] = set()
 
@@ -82,10 +94,10 @@ class Server:
     async def _run(self, job: _Job, msg: Msg, meta: codec.Meta, body: Any) -> None:
         name = msg.subject.split(".")[3]
         with log.ids(trace=meta.trace, request=meta.id, deadline=str(meta.deadline), caller=msg.reply):
-            made, began = None, time.perf_counter()
+            made = None
             try:
-                made = await self._handle(name, meta, body)
-                _logger.debug("answered", extra={"verb": name, "ms": round((time.perf_counter() - began) * 1e3, 2)})
+                with self._asked(f"{self._connection.service}.{name}") as asked:
+                    made = await self._handle(name, meta, body, asked)
                 answer = codec.pack_reply(made)
             except BaseException as error:
                 answer = codec.pack_error(_explained(name, error))
@@ -100,7 +112,7 @@ class Server:
                 if len(answer) > 1 and self._verbs[name][0].repeatable:
                     del self._jobs[meta.id]  # too large to keep: a repeat makes it again
 
-    async def _handle(self, name: str, meta: codec.Meta, body: Any) -> Any:
+    async def _handle(self, name: str, meta: codec.Meta, body: Any, asked: Told) -> Any:
         if name not in self._verbs:
             raise Unimplemented(f"{self._connection.service} does not know the verb {name}; it may be older than you")
         verb, handler = self._verbs[name]
@@ -108,7 +120,9 @@ class Server:
             raise Aborted(f"the process that ran {name} died; it may or may not have happened")
         if meta.deadline and time.time_ns() > meta.deadline:
             raise DeadlineExceeded(f"{name} arrived after its deadline and was not run")
-        return await handler(codec.to_message(verb.request, body))
+        request = codec.to_message(verb.request, body)
+        asked.id, asked.told = about(request, meta)
+        return await handler(request)
 
     async def _answer(self, reply: str, payloads: list[bytes], listening: str = "") -> None:
         """Send an answer; while the bus is away it waits in its job for the caller's repeat."""
@@ -161,6 +175,18 @@ class Server:
             task.cancel()
 
 
+def about(request: Any, meta: codec.Meta) -> tuple[str, dict[str, str]]:
+    """What may be told of any request: the id that it is about, who asked, and its plain fields."""
+    told, id = {"caller": meta.sender}, ""
+    for name in request.__struct_fields__:
+        value = getattr(request, name)
+        if name in _IDS and isinstance(value, str):
+            id = id or value
+        elif isinstance(value, str | int) and value and not (isinstance(value, str) and len(value) > _SHORT):
+            told[name] = str(value)
+    return id, told
+
+
 def _tell(job: _Job) -> None:
     """Nobody heard the answer: say so, if there is one and if this was not said before."""
     tell, job.unheard = job.unheard, None
@@ -182,9 +208,9 @@ def _explained(name: str, error: BaseException) -> BaseException:
 
 
 @contextlib.asynccontextmanager
-async def serve(connection: Connection, table: Table, unheard: Table) -> AsyncIterator[None]:
-    """While inside, this process answers the verbs of `table`, together with its likes."""
-    server = Server(connection, table, unheard)
+async def serve(connection: Connection, tables: Tables) -> AsyncIterator[None]:
+    """While inside, this process answers the verbs of its table, together with its likes."""
+    server = Server(connection, tables)
     subscription = await connection.nats.subscribe(
         f"cribus.{connection.node}.{connection.service}.*",
         queue=connection.service,

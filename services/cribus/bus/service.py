@@ -3,19 +3,24 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
+import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType
 
 from nats import micro
 
+from cribus import steps
+from cribus.api import events as news
+from cribus.api import trace as inside
 from cribus.api.events import Event
 from cribus.api.verb import A, Message, Q, Verb
-from cribus.bus import client, credentials, server, subjects
+from cribus.bus import client, credentials, server, subjects, trace
 from cribus.bus.codec import pack_message
 from cribus.bus.connection import Connection
 from cribus.bus.events import Events, Seen
+from cribus.bus.history import History
 from cribus.bus.kv import Records
 from cribus.config import Settings
 
@@ -31,6 +36,8 @@ class Bus:
         self.node = connection.node
         self.kv = Records(connection)
         self.events = Events(connection)
+        self.history = History(connection)
+        self.trace = trace.Trace(connection)
 
     async def call(self, verb: Verb[Q, A], request: Q, /, *, id: str = "", timeout: float = 30.0) -> A:
         """Ask a service (api/verb.py, `Call`)."""
@@ -48,11 +55,14 @@ class Bus:
         """Events as they come (bus/events.py)."""
         return self.events.follow(kind, durable=durable, since=since)
 
-    def serve(
-        self, table: server.Table, unheard: server.Table = MappingProxyType({})
-    ) -> AbstractAsyncContextManager[None]:
-        """While inside, answer these verbs; answers that reach nobody go to `unheard`'s handlers."""
-        return server.serve(self.connection, table, unheard)
+    @contextlib.asynccontextmanager
+    async def serve(self, table: server.Table, unheard: server.Table = MappingProxyType({})) -> AsyncIterator[None]:
+        """While inside, answer these verbs, and what is being done; answers that reach nobody go to
+        `unheard`'s handlers."""
+        whole = {**table, inside.going(self.connection.service): self.trace.going}
+        async with server.serve(self.connection, server.Tables(whole, unheard, self.trace.asked)):
+            await self.publish(_started(self.connection.service))
+            yield
 
 
 @contextlib.asynccontextmanager
@@ -61,6 +71,7 @@ async def connect(settings: Settings, service: str) -> AsyncIterator[Bus]:
     connection = Connection(credentials.login(settings, service))
     await connection.open()
     bus = Bus(connection)
+    steps.heard = bus.trace.heard
     pump = asyncio.create_task(bus.events.pump())
     admin = await micro.add_service(
         connection.nats, name=f"cribus-{service}", version=VERSION, metadata={"node": settings.node}
@@ -68,12 +79,19 @@ async def connect(settings: Settings, service: str) -> AsyncIterator[Bus]:
     try:
         yield bus
     finally:
+        await bus.trace.flush()
         await bus.events.flushed(2.0)
         pump.cancel()
         await asyncio.gather(pump, return_exceptions=True)
         if connection.up.is_set():
             await admin.stop()
         await connection.close()
+
+
+def _started(service: str) -> Event:
+    """So that whoever reads the history later sees which process did what, and what was interrupted."""
+    detail = {"pid": str(os.getpid()), "version": VERSION}
+    return Event(kind=news.SERVICE_STARTED, id=service, at=time.time_ns(), detail=detail)
 
 
 async def until_told_to_stop() -> None:

@@ -41,6 +41,16 @@ def progress(node: str, id: str) -> str:
     return f"cribus.{node}.progress.{token(id)}"
 
 
+def trace(node: str, service: str) -> str:
+    """Where a service tells what happened inside its operations."""
+    return f"cribus.{node}.trace.{service}"
+
+
+def trace_stream(node: str) -> str:
+    """The JetStream stream that keeps what was told there."""
+    return f"cribus_{node}_trace"
+
+
 def inbox(service: str) -> str:
     """The prefix below which a service's answers arrive; no other user may listen there."""
     return f"_INBOX.{service}"

@@ -19,11 +19,12 @@ async def main() -> None:
     runtime = Runtime(late.call, late.follow, streaming, service.VERSION)
     async with (
         streaming.serving(settings.gateway.streaming),
-        server.serving(settings.gateway.socket, runtime.methods(), image_service.methods(late.call)),
+        server.serving(settings.gateway.socket, runtime.methods(), image_service.methods(late.call), late.asked),
         service.connect(settings, "gateway") as bus,
     ):
-        late.arrived(bus.call, bus.follow, lines.lines(bus.connection))
-        await service.until_told_to_stop()
+        late.arrived(bus.call, bus.follow, lines.lines(bus.connection), bus.trace.asked)
+        async with bus.serve({}):
+            await service.until_told_to_stop()
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """The bus once it is there: CRI's Version must answer, and all else say why not, before it is."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol
 
 from cribus.api.events import Event
 from cribus.api.verb import A, Call, Q, Verb
 from cribus.bus.far import Line, Open
+from cribus.bus.trace import Asked, Asking, Told
 from cribus.errors import Unavailable
 
 _PATIENCE = 5.0  # seconds for which a call waits for the bus to appear
@@ -19,17 +21,22 @@ class Seen(Protocol):
 
 
 class Late:
-    """`call`, `follow` and `lines` work as soon as `arrived` was told how."""
+    """`call`, `follow`, `lines` and `asked` work as soon as `arrived` was told how."""
 
     def __init__(self) -> None:
         self._here = asyncio.Event()
         self._call: Call
         self._lines: Open
+        self._asked: Asking
         self._follow: Callable[[], AsyncIterator[Seen]]
 
-    def arrived(self, call: Call, follow: Callable[[], AsyncIterator[Seen]], lines: Open) -> None:
-        self._call, self._follow, self._lines = call, follow, lines
+    def arrived(self, call: Call, follow: Callable[[], AsyncIterator[Seen]], lines: Open, asked: Asking) -> None:
+        self._call, self._follow, self._lines, self._asked = call, follow, lines, asked
         self._here.set()
+
+    def asked(self, name: str) -> AbstractContextManager[Told]:
+        """bus/trace.py; what is asked before the bus is there is told to nobody."""
+        return self._asked(name) if self._here.is_set() else contextlib.nullcontext(Asked(name))
 
     async def _wait(self, seconds: float) -> None:
         try:

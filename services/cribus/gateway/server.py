@@ -17,8 +17,11 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from cribus import log
+from cribus.api.trace import is_question
+from cribus.bus.trace import Asking, Told
 from cribus.errors import CribusError, Internal
 from cribus.gateway import translate
+from cribus.gateway.callers import Callers, about, id_of
 from cribus.gateway.cri import api_pb2
 from cribus.gateway.method import PATIENCE, Methods, Streaming, Unary
 from cribus.steps import Step
@@ -31,8 +34,8 @@ _CALLED = Step("gateway.call.answered")
 
 
 @contextlib.asynccontextmanager
-async def serving(path: str, runtime: Methods, image: Methods) -> AsyncIterator[None]:
-    """While inside, answer CRI on the unix socket `path`, mode 0660.
+async def serving(path: str, runtime: Methods, image: Methods, asked: Asking) -> AsyncIterator[None]:
+    """While inside, answer CRI on the unix socket `path`, mode 0660. `asked` hears of every request.
 
     Raises KeyError when a method of CRI is missing, OSError when the socket cannot be made.
     """
@@ -42,8 +45,9 @@ async def serving(path: str, runtime: Methods, image: Methods) -> AsyncIterator[
     ]
     server = grpc.aio.server(options=options)
     services = api_pb2.DESCRIPTOR.services_by_name
+    answering = _Answering(asked, Callers(path))
     server.add_generic_rpc_handlers(
-        (_service(services["RuntimeService"], runtime), _service(services["ImageService"], image))
+        (_service(services["RuntimeService"], runtime, answering), _service(services["ImageService"], image, answering))
     )
     with _bound(server, path) as make_visible:
         await server.start()
@@ -75,12 +79,12 @@ def _bound(server: grpc.aio.Server, path: str) -> Any:
         os.close(folder)
 
 
-def _service(descriptor: ServiceDescriptor, methods: Methods) -> Any:
-    handlers = {method.name: _handler(method, methods[method.name]) for method in descriptor.methods}
+def _service(descriptor: ServiceDescriptor, methods: Methods, answering: "_Answering") -> Any:
+    handlers = {method.name: _handler(method, methods[method.name], answering) for method in descriptor.methods}
     return grpc.method_handlers_generic_handler(descriptor.full_name, handlers)
 
 
-def _handler(wire: MethodDescriptor, method: Unary | Streaming) -> Any:
+def _handler(wire: MethodDescriptor, method: Unary | Streaming, answering: "_Answering") -> Any:
     """gRPC's handler of one method, its converters compiled before the first call."""
     read = translate.reader(wire.input_type, method.request)
     write = translate.writer(method.answer, wire.output_type)
@@ -88,14 +92,18 @@ def _handler(wire: MethodDescriptor, method: Unary | Streaming) -> Any:
 
     async def unary(proto: Any, context: Any) -> Any:
         assert isinstance(method, Unary)
-        async with _answering(wire.name, context):
+        async with answering.to(wire.name, context) as asked:
             request = read(proto)
+            seconds = _seconds(context, method.patience(request))
+            answering.tell(asked, request, seconds)
             with _CALLED.of(wire.name):
-                return write(await method.run(request, _seconds(context, method.patience(request))))
+                answer = await method.run(request, seconds)
+            asked.id = id_of(answer) or asked.id
+            return write(answer)
 
     async def streaming(proto: Any, context: Any) -> None:
         assert isinstance(method, Streaming)
-        async with _answering(wire.name, context):
+        async with answering.to(wire.name, context):
             seconds = _seconds(context, PATIENCE)
             async with contextlib.aclosing(method.run(read(proto), seconds)) as answers:
                 async for answer in answers:
@@ -107,23 +115,38 @@ def _handler(wire: MethodDescriptor, method: Unary | Streaming) -> Any:
     return grpc.unary_unary_rpc_method_handler(unary, decode, encode)
 
 
-@contextlib.asynccontextmanager
-async def _answering(name: str, context: Any) -> AsyncIterator[None]:
-    """Turn what goes wrong inside into a gRPC status: an error's code is the status's name."""
-    with log.ids(trace=_trace(context)):
-        try:
-            yield
-        except CribusError as caught:
-            error = caught
-        except (asyncio.CancelledError, GeneratorExit):
-            raise
-        except Exception as caught:
-            _logger.exception("method failed", extra={"method": name})
-            error = Internal(f"{name} failed inside the gateway ({type(caught).__name__}: {caught}); its log says more")
-        else:
-            return
-        _logger.debug("method refused", extra={"method": name, "code": error.code, "cause": error.message})
-    await context.abort(grpc.StatusCode[error.code], error.message)
+class _Answering:
+    """What surrounds every method: its failure as a gRPC status, and the telling of who asked."""
+
+    def __init__(self, asked: Asking, callers: Callers) -> None:
+        self._asked = asked
+        self._callers = callers
+
+    def tell(self, asked: Told, request: Any, seconds: float) -> None:
+        """Who asks for what, until when; of a question nobody wants to know."""
+        if not is_question(asked.name):
+            asked.id, asked.told = about(request)
+            asked.told |= {"caller": self._callers.now(), "deadline": f"{seconds:.3g} s"}
+
+    @contextlib.asynccontextmanager
+    async def to(self, name: str, context: Any) -> AsyncIterator[Told]:
+        """Turn what goes wrong inside into a gRPC status: an error's code is the status's name."""
+        with log.ids(trace=_trace(context)):
+            try:
+                with self._asked(name) as asked:
+                    yield asked
+            except CribusError as caught:
+                error = caught
+            except (asyncio.CancelledError, GeneratorExit):
+                raise
+            except Exception as caught:
+                _logger.exception("method failed", extra={"method": name})
+                text = f"{type(caught).__name__}: {caught}"
+                error = Internal(f"{name} failed inside the gateway ({text}); its log says more")
+            else:
+                return
+            _logger.debug("method refused", extra={"method": name, "code": error.code, "cause": error.message})
+        await context.abort(grpc.StatusCode[error.code], error.message)
 
 
 def _seconds(context: Any, patience: float) -> float:

@@ -54,6 +54,7 @@ def _over(node: Node, key: object, done: asyncio.Task[str]) -> None:
 async def _pulled(node: Node, reference: Reference, request: PullImageRequest) -> str:
     registry = Registry(node.settings, reference, request.auth)
     told = request.image.annotations.get(ANNOTATION, "") if request.image else ""
+    began = time.time()
     try:
         with _MANIFEST.of(str(reference)):
             top = await asyncio.to_thread(registry.manifest, reference.wanted)
@@ -72,7 +73,13 @@ async def _pulled(node: Node, reference: Reference, request: PullImageRequest) -
     with _NAMED.of(image.id):
         name(node, image, names)
     node.tidy()
-    detail = {"reference": str(reference)}
+    detail = {
+        "reference": str(reference),
+        "digest": top.digest,
+        "source": top.source,
+        "bytes": str(sum(layer.size for layer in image.layers)),
+        "seconds": f"{time.time() - began:.3g}",
+    }
     await node.publish(events.Event(kind=events.IMAGE_PULLED, id=image.id, at=time.time_ns(), detail=detail))
     return image.id
 

@@ -23,6 +23,7 @@ async def main() -> None:
     log.setup("manager", node=settings.node, level=settings.log_level)
     async with service.connect(settings, "manager") as bus:
         await bus.kv.ensure()
+        await bus.trace.ensure()
         node = await open_node(settings, bus.call, bus.publish, bus.kv)
         node.listened = bus.connection.listened
         reader = asyncio.create_task(follow_exits(bus, node))

@@ -7,7 +7,9 @@ import signal
 import socket
 from typing import Any
 
+from cribus import steps
 from cribus.bus.slim import Place, Slim
+from cribus.bus.slim_trace import Trace
 from cribus.errors import FailedPrecondition
 from cribus.linux import fds as descriptors
 from cribus.linux import process
@@ -75,6 +77,7 @@ class _Life:
         """Be the shim of this pod. Raises FailedPrecondition when it has one."""
         loop, slim, folder = self._loop, self._slim, f"{self._run}/pods/{pod}"
         self._pod = pod
+        steps.heard = Trace(slim).heard
         process.set_name(f"shim:{pod[:10]}")
         process.set_title(f"shim {self._run} {pod}")
         with _CLAIMED.of(pod):

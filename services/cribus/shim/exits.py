@@ -165,6 +165,7 @@ class News:
             at=exit.at,
             exit_code=exit.code,
             exit_known=exit.known,
+            signal=exit.signal,
             oom=_out_of_memory(f"{self._containers}/{container}"),
         )
         with _KEPT.of(container):

@@ -15,6 +15,7 @@ async def main(server: forkserver.Server) -> int:
 
     from cribus import config, log
     from cribus.ahead import Ahead
+    from cribus.api.events import Event
     from cribus.bus import credentials, service
     from cribus.shimd import verbs
     from cribus.shimd.adopt import Shim
@@ -38,14 +39,17 @@ async def main(server: forkserver.Server) -> int:
         child = await ahead.order(pod.encode(), [ready])
         return Shim(child.pid, child.pidfd)
 
-    shims = Shims(Roster(settings.run), spawn)
+    news: asyncio.Queue[Event] = asyncio.Queue()
+    shims = Shims(Roster(settings.run), spawn, news.put_nowait)
     await shims.adopt()
     ahead.fill()
     try:
         async with service.connect(settings, "shimd") as bus, bus.serve(verbs.table(shims)):
             told = asyncio.create_task(service.until_told_to_stop())
+            teller = asyncio.create_task(bus.events.forward(news))
             await asyncio.wait({told, server.closed}, return_when=asyncio.FIRST_COMPLETED)
             told.cancel()
+            teller.cancel()
     finally:
         await shims.close()
         await ahead.close()

@@ -3,11 +3,15 @@
 import asyncio
 import logging
 import os
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context
+from typing import NamedTuple
 
+from cribus.api.events import SHIM_REPLACED, Event
 from cribus.errors import Unavailable
+from cribus.linux import process
 from cribus.shimd import adopt
 from cribus.shimd.adopt import Shim
 from cribus.shimd.roster import Roster
@@ -36,13 +40,25 @@ class _Post:
         self.shim: Shim | None = None
         self.ready = asyncio.Event()
         self.ending = asyncio.Event()
+        self.hung = False
         self.task: asyncio.Task[None] | None = None
+        self.lost: _Lost | None = None  # the shim before, until its successor is ready
+
+
+class _Lost(NamedTuple):
+    """A shim that is no more, and how it ended."""
+
+    pid: int
+    how: str
 
 
 class Shims:
-    def __init__(self, roster: Roster, spawn: Spawn) -> None:
+    """`tell` gets the news of shims that were replaced."""
+
+    def __init__(self, roster: Roster, spawn: Spawn, tell: Callable[[Event], None]) -> None:
         self._roster = roster
         self._spawn = spawn
+        self._tell = tell
         self._posts: dict[str, _Post] = {}
 
     async def adopt(self) -> None:
@@ -52,7 +68,7 @@ class Shims:
     async def _adopt(self, pod: str) -> None:
         found = await adopt.find(self._roster.folder(pod))
         if pod not in self._posts:
-            self._open(pod, found)
+            self._open(pod, found).lost = None if found else _Lost(0, "it was gone when shimd started")
 
     def _open(self, pod: str, found: Shim | None) -> _Post:
         post = self._posts[pod] = _Post(pod)
@@ -129,6 +145,7 @@ class Shims:
         if found is not None:
             self._take(post, found)
             post.ready.set()
+            post.lost = None
             return
         read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
@@ -141,7 +158,14 @@ class Shims:
         finally:
             os.close(write)
         self._take(post, shim)
-        _when_said(read, post.ready.set)
+        _when_said(read, lambda: self._ready(post, shim))
+
+    def _ready(self, post: _Post, shim: Shim) -> None:
+        post.ready.set()
+        lost, post.lost = post.lost, None
+        if lost is not None and not post.ending.is_set():
+            detail = {"pid": str(lost.pid), "how": lost.how, "successor": str(shim.pid)}
+            self._tell(Event(kind=SHIM_REPLACED, id=post.pod, pod=post.pod, at=time.time_ns(), detail=detail))
 
     def _take(self, post: _Post, shim: Shim) -> None:
         post.shim = shim
@@ -158,9 +182,11 @@ class Shims:
             await asyncio.gather(checks, return_exceptions=True)
         post.shim = None
         post.ready.clear()
-        os.close(shim.pidfd)
         if not post.ending.is_set():
-            _logger.warning("shim died", extra={"pod": post.pod, "pid": shim.pid})
+            post.lost = post.lost or _Lost(shim.pid, "it did not answer" if post.hung else _end_of(shim))
+            _logger.warning("shim died", extra={"pod": post.pod, "pid": shim.pid, "how": post.lost.how})
+        post.hung = False
+        os.close(shim.pidfd)
 
     async def _check(self, post: _Post, shim: Shim) -> None:
         await post.ready.wait()
@@ -170,8 +196,19 @@ class Shims:
                 return
             if not await adopt.healthy(self._roster.folder(post.pod)) and not (post.ending.is_set() or shim.dead()):
                 _logger.error("shim does not answer", extra={"pod": post.pod, "pid": shim.pid})
+                post.hung = True
                 shim.kill()
                 return
+
+
+def _end_of(shim: Shim) -> str:
+    """How it ended, where the kernel tells (Linux 6.15)."""
+    status = process.pidfd_exit(shim.pidfd)
+    if status is None:
+        return "it died"
+    if os.WIFSIGNALED(status):
+        return f"{signal.Signals(os.WTERMSIG(status)).name} from outside"
+    return f"it ended with status {os.WEXITSTATUS(status)}"
 
 
 async def _ended(shim: Shim) -> None:

@@ -108,9 +108,9 @@ def test_what_must_not_run_twice_is_aborted_by_the_next_server(with_server: Any,
                 )
                 await asyncio.wait({asking}, timeout=0.2)
             async with service.connect(server.settings, "shim") as second:
-                from cribus.bus.server import Server
+                from cribus.bus.server import Server, Tables
 
-                taker = Server(second.connection, {EXEC_SYNC: hang}, {})
+                taker = Server(second.connection, Tables({EXEC_SYNC: hang}, {}, second.trace.asked))
                 await second.connection.nats.subscribe(f"cribus.unit.shim.*.{'a' * 8}", cb=taker.on_message)
                 with pytest.raises(Aborted):
                     await asking

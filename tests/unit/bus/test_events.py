@@ -76,3 +76,17 @@ def test_a_reader_that_waits_hears_the_news_after_the_bus_was_away(with_server: 
             reading.cancel()
 
     with_server(scenario)
+
+
+def test_news_from_before_there_was_a_bus_is_forwarded(with_server: Any) -> None:
+    async def scenario(server: Any) -> None:
+        news: asyncio.Queue[Event] = asyncio.Queue()
+        news.put_nowait(Event(kind="exited", id="early", at=1))
+        async with service.connect(server.settings, "manager") as bus:
+            forwarding = asyncio.create_task(bus.events.forward(news))
+            async for seen in bus.follow(since=0):
+                assert seen.event.id == "early"
+                break
+            forwarding.cancel()
+
+    with_server(scenario)

@@ -115,7 +115,7 @@ def test_an_event_is_told_until_the_stream_has_it_and_once(rig: SlimRig) -> None
 
     async def stored() -> int:
         async with service.connect(rig.settings, "manager") as bus:
-            return int((await bus.connection.nats.jetstream().stream_info("cribus_unit_events")).state.messages)
+            return len([event async for event in bus.history.events(0) if event.kind == EXITED])
 
     assert asyncio.run(stored()) == 1
     assert shim.answers == {}

@@ -70,7 +70,9 @@ class Node:
                 self.bus[name] = await stack.enter_async_context(service.connect(server.settings, name))
                 table = {verb: self._handler(give) for verb, give in answers.items() if verb.service == name}
                 requests = f"cribus.{server.settings.node}.{name}.>"  # an addressed verb ends with an id
-                server_of = bus_server.Server(self.bus[name].connection, table, {})
+                server_of = bus_server.Server(
+                    self.bus[name].connection, bus_server.Tables(table, {}, self.bus[name].trace.asked)
+                )
                 await self.bus[name].connection.nats.subscribe(requests, cb=server_of.on_message)
             self._ready.set()
             await self._stop.wait()

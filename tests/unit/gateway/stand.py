@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from cribus.api import manager, shim
 from cribus.api.events import Event
 from cribus.api.verb import Verb
 from cribus.bus import streams
+from cribus.bus.trace import Asked
 from cribus.errors import Unavailable
 from cribus.gateway import image_service, server
 from cribus.gateway.runtime_service import Runtime
@@ -29,6 +30,7 @@ class Calls:
     def __init__(self, table: dict[Any, Callable[[Any], Any]]) -> None:
         self.table = table
         self.asked: list[tuple[str, Any, str, float]] = []
+        self.heard: list[Asked] = []
 
     async def __call__(
         self,
@@ -164,7 +166,13 @@ def located(**changes: Any) -> Callable[[Any], manager.Located]:
 
 @contextlib.asynccontextmanager
 async def gateway(path: Path, calls: Calls, shims: Shim, news: list[Event] | None = None) -> AsyncIterator[str]:
-    """The gateway on a socket below `path`; yields crictl's endpoint."""
+    """The gateway on a socket below `path`; yields crictl's endpoint. What was asked is in `calls.heard`."""
+
+    @contextlib.contextmanager
+    def asked(name: str) -> Iterator[Asked]:
+        one = Asked(name)
+        calls.heard.append(one)
+        yield one
 
     async def follow() -> AsyncIterator[Event]:
         for event in news or []:
@@ -175,7 +183,7 @@ async def gateway(path: Path, calls: Calls, shims: Shim, news: list[Event] | Non
     socket = path / "cribus.sock"
     async with (
         streaming.serving("127.0.0.1:0"),
-        server.serving(str(socket), runtime.methods(), image_service.methods(calls)),
+        server.serving(str(socket), runtime.methods(), image_service.methods(calls), asked),
     ):
         yield f"unix://{socket}"
 

@@ -1,7 +1,8 @@
 """Before the bus is there, calls say why they cannot; afterwards they go through."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from cribus.api import manager
 from cribus.api.cri.runtime import StatusRequest, StatusResponse
 from cribus.api.events import Event
 from cribus.bus.events import Seen
+from cribus.bus.trace import Asked
 from cribus.errors import Unavailable
 from cribus.gateway.late import Late
 
@@ -17,6 +19,11 @@ from tests.unit.gateway.stand import Calls, Shim, program
 
 async def _news() -> AsyncIterator[Seen]:
     yield Seen(1, Event(kind="exited", id="c", at=1))
+
+
+@contextlib.contextmanager
+def _asked(name: str) -> Iterator[Asked]:
+    yield Asked(name)
 
 
 def test_without_a_bus() -> None:
@@ -32,7 +39,14 @@ def test_a_call_waits_for_the_bus_to_appear() -> None:
         late = Late()
         asked = asyncio.create_task(late.call(manager.STATUS, StatusRequest(), timeout=3.0))
         await asyncio.sleep(0)
-        late.arrived(Calls({manager.STATUS: lambda request: StatusResponse()}), _news, Shim(program).lines)
+        late.arrived(Calls({manager.STATUS: lambda request: StatusResponse()}), _news, Shim(program).lines, _asked)
+        with late.asked("RunPodSandbox") as told:
+            assert told.name == "RunPodSandbox"
         return await asked, [event.kind async for event in late.follow()]
 
     assert asyncio.run(run()) == (StatusResponse(), ["exited"])
+
+
+def test_what_is_asked_before_the_bus_is_there_is_no_error() -> None:
+    with Late().asked("Version") as told:
+        assert told.name == "Version"

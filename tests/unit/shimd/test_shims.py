@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cribus.api.events import Event
 from cribus.errors import Unavailable
 from cribus.shimd import adopt
 from cribus.shimd import shims as room
@@ -26,7 +27,8 @@ class Place:
         self.script = SLEEPER
         self.started: list[subprocess.Popen[bytes]] = []
         self.more = asyncio.Event()
-        self.shims = Shims(self.roster, self.spawn)
+        self.news: asyncio.Queue[Event] = asyncio.Queue()
+        self.shims = Shims(self.roster, self.spawn, self.news.put_nowait)
 
     async def spawn(self, pod: str, ready: int) -> Shim:
         one = self._popen(ready)
@@ -153,3 +155,32 @@ def test_one_that_hangs_is_replaced(
 
     place.play(scenario)
     assert "shim does not answer" in [one.message for one in caplog.records]
+
+
+def test_who_was_replaced_and_how_it_ended_is_told(place: Place) -> None:
+    async def scenario(place: Place) -> None:
+        await place.shims.start("a")
+        assert place.news.empty()
+        place.started[0].send_signal(signal.SIGKILL)
+        await place.shims.stop("a")
+        assert place.news.empty(), "one that was ended on purpose is no news"
+        await place.shims.start("b")
+        place.started[-1].send_signal(signal.SIGTERM)
+        event = await place.news.get()
+        first, second = (str(process.pid) for process in place.started[-2:])
+        assert (event.kind, event.id) == ("shim_replaced", "b")
+        assert (event.detail["pid"], event.detail["successor"]) == (first, second)
+        assert event.detail["how"] in ("SIGTERM from outside", "it died")
+        await place.shims.stop("b")
+
+    place.play(scenario)
+
+
+def test_one_that_was_gone_when_shimd_started_is_told(place: Place) -> None:
+    async def scenario(place: Place) -> None:
+        place.roster.want("a")
+        await place.shims.adopt()
+        assert (await place.news.get()).detail["how"] == "it was gone when shimd started"
+        await place.shims.stop("a")
+
+    place.play(scenario)

@@ -42,6 +42,7 @@ class Manifest(NamedTuple):
     data: bytes
     media_type: str
     digest: str
+    source: str = ""  # URL of the registry or mirror that gave it
 
 
 @functools.lru_cache(maxsize=1)
@@ -92,7 +93,7 @@ class Registry:
         promised = wanted if wanted.startswith("sha256:") else told
         if promised.startswith("sha256:") and digest != promised:
             raise DataLoss(f"the registry sent a manifest of digest {digest} for {promised}; it lies or is broken")
-        return Manifest(data, kind, digest)
+        return Manifest(data, kind, digest, endpoint.base)
 
     def blob(self, digest: str, offset: int, size: int = 0) -> Iterator[bytes]:
         """A blob's bytes from `offset` on, resumed by range where a connection breaks.

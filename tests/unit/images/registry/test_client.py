@@ -72,7 +72,7 @@ def blob(settings: Images | None = None) -> bytes:
 
 def test_a_manifest(script: Script) -> None:
     script.answers = [httpx.Response(200, content=DATA, headers={"Content-Type": "a/b; c"})]
-    assert registry().manifest("v1") == (DATA, "a/b", NAME)
+    assert registry().manifest("v1") == (DATA, "a/b", NAME, "https://registry.test")
     assert registry().manifest(NAME).digest == NAME
     assert "oci.image.index" in script.asked[0].headers["Accept"]
 
