@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import harness
+from tests.cri import Cri
 
 # Some tests fork in this process, others use gRPC in it: its fork handlers break the forked child.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
@@ -15,6 +16,16 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Node]:
     with harness.node(tmp_path_factory.mktemp("node")) as one:
         yield one
+
+
+@pytest.fixture
+def cri(clean: harness.Node) -> Iterator[Cri]:
+    """gRPC to the same node. What a test leaves is removed, so that the test's own failure is seen."""
+    one = Cri(clean)
+    yield one
+    for pod in one.call("ListPodSandbox").items:
+        one.call("RemovePodSandbox", pod_sandbox_id=pod.id)
+    one.close()
 
 
 @pytest.fixture

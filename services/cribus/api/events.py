@@ -32,3 +32,6 @@ class Event(Message, frozen=True):
     signal: int = 0  # that ended it; 0: it ended by itself, or that is not known
     detail: dict[str, str] = {}
     trace: str = ""
+    # What PodSandboxStatus answered of the pod when this happened, as msgpack: whoever reads the event later,
+    # or twice, sees the same. Empty where it is not the manager's event, or would be too large.
+    state: bytes = b""

@@ -12,6 +12,7 @@ from cribus.api.cri.image import (
 )
 from cribus.api.cri.sandbox import PullImageRequest
 from cribus.api.cri.stats import FilesystemUsage, ImageFsInfoRequest, ImageFsInfoResponse
+from cribus.api.paging import Page, Paged
 from cribus.api.verb import Empty, Message, Verb
 
 SERVICE = "images"
@@ -74,6 +75,7 @@ class Save(Message, frozen=True):
 
 
 LIST = Verb(SERVICE, "list", ListImagesRequest, ListImagesResponse)
+PAGE = Verb(SERVICE, "page", Page[ListImagesRequest], Paged[ListImagesResponse])
 STATUS = Verb(SERVICE, "status", ImageStatusRequest, ImageStatusResponse)
 PULL = Verb(SERVICE, "pull", PullImageRequest, PullImageResponse)
 REMOVE = Verb(SERVICE, "remove", RemoveImageRequest, RemoveImageResponse)

@@ -4,6 +4,7 @@ from cribus.api.cri import container as c
 from cribus.api.cri import runtime as r
 from cribus.api.cri import sandbox as s
 from cribus.api.cri import stats as u
+from cribus.api.paging import Page, Paged
 from cribus.api.verb import Empty, Message, Verb
 
 SERVICE = "manager"
@@ -52,5 +53,16 @@ LIST_METRIC_DESCRIPTORS = Verb(
     SERVICE, "list_metric_descriptors", r.ListMetricDescriptorsRequest, r.ListMetricDescriptorsResponse
 )
 LIST_METRICS = Verb(SERVICE, "list_metrics", r.ListPodSandboxMetricsRequest, r.ListPodSandboxMetricsResponse)
+PAGE_SANDBOXES = Verb(SERVICE, "page_sandboxes", Page[s.ListPodSandboxRequest], Paged[s.ListPodSandboxResponse])
+PAGE_CONTAINERS = Verb(SERVICE, "page_containers", Page[c.ListContainersRequest], Paged[c.ListContainersResponse])
+PAGE_CONTAINER_STATS = Verb(
+    SERVICE, "page_container_stats", Page[u.ListContainerStatsRequest], Paged[u.ListContainerStatsResponse]
+)
+PAGE_SANDBOX_STATS = Verb(
+    SERVICE, "page_sandbox_stats", Page[u.ListPodSandboxStatsRequest], Paged[u.ListPodSandboxStatsResponse]
+)
+PAGE_METRICS = Verb(
+    SERVICE, "page_metrics", Page[r.ListPodSandboxMetricsRequest], Paged[r.ListPodSandboxMetricsResponse]
+)
 LOCATE = Verb(SERVICE, "locate", Locate, Located)
 LEAVE = Verb(SERVICE, "leave", Empty, Empty)  # remove what the node keeps on the host between pods

@@ -5,25 +5,28 @@ The message id lets the stream drop the repeat of an event whose acknowledgement
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeout
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StorageType, StreamConfig
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StorageType, StreamConfig, StreamState
 from nats.js.errors import NotFoundError
 
 from cribus.api.events import Event
 from cribus.bus import codec, subjects
 from cribus.bus.connection import Connection
-from cribus.errors import CribusError, Unavailable
+from cribus.errors import CribusError, InvalidArgument, Unavailable
 from cribus.steps import Step
 
 KEEP = 7 * 24 * 3600  # seconds of history
 KEEP_BYTES = 256 << 20
 _DUPLICATES = 600.0  # seconds in which a repeated message id is dropped
+_IDLE = 60.0  # seconds after which the server forgets a reader that does not ask
 _POLL = 30.0  # seconds that one fetch waits; it ends at once when there is news
 _logger = logging.getLogger(__name__)
 _ACKNOWLEDGED = Step("bus.event.acknowledged")
@@ -46,7 +49,7 @@ class Events:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._stream = subjects.event_stream(connection.node)
-        self._spool: asyncio.Queue[Event] = asyncio.Queue()
+        self._spool: asyncio.Queue[tuple[Event, asyncio.Future[None]]] = asyncio.Queue()
 
     @property
     def _js(self) -> JetStreamContext:
@@ -74,7 +77,32 @@ class Events:
 
     async def publish(self, event: Event) -> None:
         """Queue an event; `pump` sends it."""
-        self._spool.put_nowait(event)
+        self._queued(event)
+
+    async def deliver(self, event: Event) -> None:
+        """The same, and wait, for as long as the bus is away, until the stream has it."""
+        await asyncio.shield(self._queued(event))
+
+    def _queued(self, event: Event) -> asyncio.Future[None]:
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._spool.put_nowait((event, stored))
+        return stored
+
+    async def last(self) -> int:
+        """The sequence number of the newest event, 0 when there never was one. Raises Unavailable."""
+        return int((await self._state()).last_seq)
+
+    async def first(self) -> int:
+        """That of the oldest event that is kept; one more than the last when none is. Raises Unavailable."""
+        state = await self._state()
+        return int(state.first_seq if state.messages else state.last_seq + 1)
+
+    async def _state(self) -> StreamState:
+        await self.ensure()
+        return await self._connection.while_up(self._info)
+
+    async def _info(self) -> StreamState:
+        return (await self._js.stream_info(self._stream)).state
 
     async def forward(self, news: asyncio.Queue[Event]) -> None:
         """Publish what came and comes, from before there was a bus on. Runs as a task."""
@@ -84,9 +112,10 @@ class Events:
     async def pump(self) -> None:
         """Send queued events, in order, each until the stream has it. Runs as a task."""
         while True:
-            event = await self._spool.get()
+            event, stored = await self._spool.get()
             try:
                 await self._publish_acknowledged(event)
+                stored.set_result(None)
             finally:
                 self._spool.task_done()
 
@@ -116,37 +145,46 @@ class Events:
             except Unavailable as error:
                 _logger.warning("event waits for the bus", extra={"kind": event.kind, "cause": error.message})
 
-    async def follow(self, kind: str = "*", *, durable: str = "", since: int = -1) -> AsyncIterator[Seen]:
+    async def follow(self, kind: str = "*", *, durable: str = "", since: int = -1) -> AsyncGenerator[Seen, None]:
         """Events of a kind as they come, for ever, through reconnects.
 
         With `durable` each is delivered at least once, also across restarts of this process, and
-        counts as taken when the next one is asked for. Without, reading begins after sequence
-        `since` (0: the oldest kept; -1: only what is new).
+        counts as taken when the next one is asked for. Without, each comes once, in the stream's
+        order, and reading begins after sequence `since` (0: the oldest kept; -1: only what is new).
         """
         config = ConsumerConfig(filter_subject=subjects.event_filter(self._connection.node, kind))
         if durable:
             config.durable_name, config.ack_policy, config.ack_wait = durable, AckPolicy.EXPLICIT, 30.0
         else:
-            config.ack_policy, config.inactive_threshold = AckPolicy.NONE, 60.0
-            config.deliver_policy = DeliverPolicy.NEW if since < 0 else DeliverPolicy.BY_START_SEQUENCE
-            config.opt_start_seq = None if since < 0 else since + 1
+            config.ack_policy, config.inactive_threshold = AckPolicy.NONE, _IDLE
+            config.deliver_policy = DeliverPolicy.BY_START_SEQUENCE
         while True:
             try:
-                async for seen in self._subscribed(config):
-                    yield seen
-                    if not durable:
-                        config.deliver_policy = DeliverPolicy.BY_START_SEQUENCE
-                        config.opt_start_seq = seen.sequence + 1
+                if not durable:
+                    since = await self._begin(since)
+                    config.opt_start_seq = since + 1
+                async with contextlib.aclosing(self._subscribed(config)) as news:
+                    async for seen in news:
+                        yield seen
+                        since = seen.sequence
             except (NatsError, ConnectionError, CribusError) as error:
                 _logger.warning("event reader starts again", extra={"cause": f"{type(error).__name__}: {error}"})
                 await self._connection.up.wait()
 
-    async def _subscribed(self, config: ConsumerConfig) -> AsyncIterator[Seen]:
+    async def _begin(self, since: int) -> int:
+        """After which number to read, once it is known what there is: the same in every later try."""
+        last = await self.last()
+        if since > last:
+            return 0  # the stream was lost and made anew: nobody has read what it has
+        return since if since >= 0 else last
+
+    async def _subscribed(self, config: ConsumerConfig) -> AsyncGenerator[Seen, None]:
         subject = config.filter_subject or ""
         await self.ensure()
         subscription = await self._js.pull_subscribe(
             subject, durable=config.durable_name, stream=self._stream, config=config
         )
+        count = 0
         try:
             while self._connection.up.is_set():
                 try:
@@ -155,9 +193,24 @@ class Events:
                 except NatsTimeout:
                     continue
                 for msg in messages:
-                    yield Seen(msg.metadata.sequence.stream, codec.unpack_message(Event, msg.data))
+                    count += 1
+                    place = msg.metadata.sequence
+                    if config.ack_policy == AckPolicy.NONE and place.consumer != count:
+                        raise ConnectionError(f"{place.consumer - count} events were sent and did not arrive")
+                    event = _event(msg)
+                    if event is not None:
+                        yield Seen(place.stream, event)
                     if config.ack_policy == AckPolicy.EXPLICIT:
                         await msg.ack()
         finally:
             if self._connection.up.is_set():
                 await subscription.unsubscribe()
+
+
+def _event(msg: Msg) -> Event | None:
+    """None for what is no event: it must not keep its reader from those behind it."""
+    try:
+        return codec.unpack_message(Event, msg.data)
+    except InvalidArgument as error:
+        _logger.error("unreadable event", extra={"subject": msg.subject, "cause": error.message})
+        return None

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from types import MappingProxyType
 
 from nats import micro
@@ -51,7 +51,7 @@ class Bus:
         """Progress of something that a client waits for: not stored, lost if nobody listens."""
         await self.connection.send(subjects.progress(self.node, id), pack_message(message))
 
-    def follow(self, kind: str = "*", *, durable: str = "", since: int = -1) -> AsyncIterator[Seen]:
+    def follow(self, kind: str = "*", *, durable: str = "", since: int = -1) -> AsyncGenerator[Seen, None]:
         """Events as they come (bus/events.py)."""
         return self.events.follow(kind, durable=durable, since=since)
 

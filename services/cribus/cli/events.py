@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from cribus.bus import subjects
 from cribus.bus.events import Seen
 from cribus.bus.service import Bus
 from cribus.cli.session import ask
@@ -29,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(given: argparse.Namespace) -> int:
     async def conversation(bus: Bus) -> int:
-        last = await last_sequence(bus)
+        last = await bus.events.last()
         begin = given.since or Since(last if given.follow else 0, 0)
         if not given.follow and begin.sequence >= last:
             return 0
@@ -65,11 +64,5 @@ def since(text: str) -> Since:
 
 def line(seen: Seen) -> dict[str, Any]:
     """An event as a program reads it."""
-    return {"sequence": seen.sequence, **msgspec.to_builtins(seen.event)}
-
-
-async def last_sequence(bus: Bus) -> int:
-    """The number of the newest event, 0 when there never was one."""
-    await bus.events.ensure()
-    info = await bus.connection.nats.jetstream().stream_info(subjects.event_stream(bus.node))
-    return int(info.state.last_seq)
+    event = msgspec.structs.replace(seen.event, state=b"")  # packed, and what `cribus pods` shows
+    return {"sequence": seen.sequence, **msgspec.to_builtins(event)}

@@ -12,7 +12,6 @@ from cribus.api.cri.container import ContainerStatus, ContainerStatusRequest
 from cribus.api.cri.values import ContainerState
 from cribus.bus.service import Bus
 from cribus.cli import target
-from cribus.cli.events import last_sequence
 from cribus.cli.output import crilog
 from cribus.cli.session import ask
 from cribus.errors import FailedPrecondition, NotFound
@@ -27,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(given: argparse.Namespace) -> int:
     async def conversation(bus: Bus) -> int:
-        since = await last_sequence(bus) if given.follow else 0
+        since = await bus.events.last() if given.follow else 0
         found = await status(bus, await target.container(bus, given.container))
         if not found.log_path:
             raise FailedPrecondition(f"container {given.container} was created without a log file")

@@ -39,7 +39,6 @@ from cribus.api.cri.security import (
 from cribus.api.cri.values import NamespaceMode, Protocol
 from cribus.bus.service import Bus
 from cribus.cli import rm
-from cribus.cli.events import last_sequence
 from cribus.cli.logs import follow, has_stopped, status
 from cribus.cli.output import crilog
 from cribus.cli.pull import pull
@@ -128,7 +127,7 @@ async def _start(bus: Bus, container: str) -> None:
 
 async def _logged(bus: Bus, container: str, pod: PodSandboxConfig, *, stdin: bool) -> int:
     """Start it, pass input on, and print its log (which begins with its first byte) until it has exited."""
-    since = await last_sequence(bus)
+    since = await bus.events.last()
     with crilog.Log(f"{pod.log_directory}/{LOG}") as log:
         start = asyncio.create_task(_start(bus, container))
         wanted = shim.OpenAttach(container=container, stream="", stdin=True, stdout=False, stderr=False)
@@ -145,7 +144,7 @@ async def _logged(bus: Bus, container: str, pod: PodSandboxConfig, *, stdin: boo
 
 async def _on_terminal(bus: Bus, container: str, *, stdin: bool) -> int:
     """Start it with this terminal as its own: the exit code."""
-    since = await last_sequence(bus)
+    since = await bus.events.last()
     wanted = shim.OpenAttach(container=container, stream="", stdin=stdin, stdout=True, stderr=False)
     start = asyncio.create_task(_start(bus, container))
     try:

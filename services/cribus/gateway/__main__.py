@@ -16,13 +16,13 @@ async def main() -> None:
     log.setup("gateway", node=settings.node, level=settings.log_level)
     late = Late()
     streaming = Streaming(late.call, late.lines)
-    runtime = Runtime(late.call, late.follow, streaming, service.VERSION)
+    runtime = Runtime(late.call, late, streaming, service.VERSION)
     async with (
         streaming.serving(settings.gateway.streaming),
         server.serving(settings.gateway.socket, runtime.methods(), image_service.methods(late.call), late.asked),
         service.connect(settings, "gateway") as bus,
     ):
-        late.arrived(bus.call, bus.follow, lines.lines(bus.connection), bus.trace.asked)
+        late.arrived(bus.call, bus.events, lines.lines(bus.connection), bus.trace.asked)
         async with bus.serve({}):
             await service.until_told_to_stop()
 

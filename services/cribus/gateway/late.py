@@ -2,36 +2,30 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Protocol
 
-from cribus.api.events import Event
 from cribus.api.verb import A, Call, Q, Verb
 from cribus.bus.far import Line, Open
 from cribus.bus.trace import Asked, Asking, Told
 from cribus.errors import Unavailable
+from cribus.gateway.events import News, Seen
 
 _PATIENCE = 5.0  # seconds for which a call waits for the bus to appear
 
 
-class Seen(Protocol):
-    @property
-    def event(self) -> Event: ...
-
-
 class Late:
-    """`call`, `follow`, `lines` and `asked` work as soon as `arrived` was told how."""
+    """`call`, `lines`, `asked` and the events (gateway/events.py, `News`) work as soon as `arrived` was told how."""
 
     def __init__(self) -> None:
         self._here = asyncio.Event()
         self._call: Call
         self._lines: Open
         self._asked: Asking
-        self._follow: Callable[[], AsyncIterator[Seen]]
+        self._news: News
 
-    def arrived(self, call: Call, follow: Callable[[], AsyncIterator[Seen]], lines: Open, asked: Asking) -> None:
-        self._call, self._follow, self._lines, self._asked = call, follow, lines, asked
+    def arrived(self, call: Call, news: News, lines: Open, asked: Asking) -> None:
+        self._call, self._news, self._lines, self._asked = call, news, lines, asked
         self._here.set()
 
     def asked(self, name: str) -> AbstractContextManager[Told]:
@@ -50,11 +44,17 @@ class Late:
         await self._wait(min(timeout, _PATIENCE))
         return await self._call(verb, request, id=id, timeout=timeout)
 
-    async def follow(self) -> AsyncGenerator[Event, None]:
-        """Events as they come."""
+    async def first(self) -> int:
         await self._wait(_PATIENCE)
-        async for seen in self._follow():
-            yield seen.event
+        return await self._news.first()
+
+    async def last(self) -> int:
+        await self._wait(_PATIENCE)
+        return await self._news.last()
+
+    def follow(self, *, since: int) -> AsyncGenerator[Seen, None]:
+        """Events as they come; who asks for them has asked for a number before."""
+        return self._news.follow(since=since)
 
     def lines(
         self, stream: str, on_frame: Callable[[bytes], None], on_reconnect: Callable[[], None]

@@ -1,8 +1,9 @@
 """What one gRPC method does, apart from gRPC: how a front tells the server about its methods."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
+from cribus.api.paging import Page, Paged
 from cribus.api.verb import A, Call, Message, Q, Verb
 
 PATIENCE = 120.0  # seconds that a call without a deadline may take
@@ -18,12 +19,26 @@ class Unary(NamedTuple):
     patience: Callable[[Any], float] = lambda request: PATIENCE
 
 
+class Caller(NamedTuple):
+    """What a stream's client said beside its request: how long (s) a page may take, and its metadata."""
+
+    seconds: float
+    metadata: Mapping[str, str] = {}
+
+
+class Answers(NamedTuple):
+    """Answers as they come. `metadata` is told at once, when nothing can be missed any more."""
+
+    items: AsyncGenerator[Message, None]
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
 class Streaming(NamedTuple):
-    """One request, answers as they come."""
+    """One request, many answers."""
 
     request: type[Message]
     answer: type[Message]
-    run: Callable[[Any, float], AsyncGenerator[Message, None]]
+    run: Callable[[Any, Caller], Awaitable[Answers]]
 
 
 Methods = dict[str, Unary | Streaming]
@@ -40,20 +55,32 @@ def forward(call: Call, verb: Verb[Q, A], patience: Callable[[Q], float] | None 
     )
 
 
-PAGE = 200  # items in one message of a streamed list
+class Wire(NamedTuple):
+    """A streamed list's own request and answer, which have the fields of the plain list's, `asked`."""
+
+    asked: type[Message]
+    request: type[Message]
+    answer: type[Message]
 
 
-def pages(call: Call, verb: Verb[Q, A], request: type[Message], answer: type[Message]) -> Streaming:
-    """A streamed list: the answer of the list's verb, `PAGE` items a message.
+def pages(call: Call, verb: Verb[Page[Any], Paged[Any]], wire: Wire, most: int = 100) -> Streaming:
+    """A streamed list, at most `most` items a message: a page is asked for when the client has taken the
+    one before."""
+    (field,) = wire.answer.__struct_fields__
 
-    The request has the list request's fields; both answers have one field, the items.
-    """
-    (items,), (out,) = verb.answer.__struct_fields__, answer.__struct_fields__
+    async def run(asked: Message, caller: Caller) -> Answers:
+        plain = wire.asked(**{name: getattr(asked, name) for name in asked.__struct_fields__})
+        return Answers(_pages(plain, caller.seconds))
 
-    async def run(asked: Message, seconds: float) -> AsyncGenerator[Message, None]:
-        same = {name: getattr(asked, name) for name in asked.__struct_fields__}
-        whole = getattr(await call(verb, verb.request(**same), timeout=seconds), items)
-        for at in range(0, len(whole), PAGE):
-            yield answer(**{out: whole[at : at + PAGE]})
+    async def _pages(plain: Message, seconds: float) -> AsyncGenerator[Message, None]:
+        request = Page(asked=plain, most=most)
+        while True:
+            page = await call(verb, request, timeout=seconds)
+            (items,) = (getattr(page.part, name) for name in page.part.__struct_fields__)
+            if items:
+                yield wire.answer(**{field: items})
+            if not page.next:
+                return
+            request = Page(asked=plain, after=page.next, most=most)
 
-    return Streaming(request, answer, run)
+    return Streaming(wire.request, wire.answer, run)

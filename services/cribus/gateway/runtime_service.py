@@ -5,7 +5,7 @@ what needs a stream answers an address of the streaming server.
 """
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from cribus.api import manager, shim
@@ -13,11 +13,12 @@ from cribus.api.cri import container as c
 from cribus.api.cri import runtime as r
 from cribus.api.cri import sandbox as s
 from cribus.api.cri import stats as u
+from cribus.api.paging import Page, Paged
 from cribus.api.verb import A, Call, Message, Prompt, Q, Verb
 from cribus.bus.connection import RETRY, pause
 from cribus.errors import FailedPrecondition, InvalidArgument, Unavailable, Unimplemented
 from cribus.gateway import events
-from cribus.gateway.method import PATIENCE, Methods, Streaming, Unary, forward, pages
+from cribus.gateway.method import PATIENCE, Answers, Caller, Methods, Streaming, Unary, Wire, forward, pages
 
 UNLIMITED = 24 * 3600.0  # seconds: a command that may run as long as it likes
 _SHIM_PATIENCE = 1.0  # seconds for which a running container's shim is waited for: it is being started
@@ -55,25 +56,30 @@ _FORWARDED: dict[str, Verb[Any, Any]] = {
     "RuntimeConfig": manager.RUNTIME_CONFIG,
     "UpdatePodSandboxResources": manager.UPDATE_SANDBOX,
 }
-_PAGED: dict[str, tuple[Verb[Any, Any], type[Message], type[Message]]] = {
-    "StreamPodSandboxes": (manager.LIST_SANDBOXES, s.StreamPodSandboxesRequest, s.StreamPodSandboxesResponse),
-    "StreamContainers": (manager.LIST_CONTAINERS, c.StreamContainersRequest, c.StreamContainersResponse),
+_PAGED: dict[str, tuple[Verb[Page[Any], Paged[Any]], Wire]] = {
+    "StreamPodSandboxes": (
+        manager.PAGE_SANDBOXES,
+        Wire(s.ListPodSandboxRequest, s.StreamPodSandboxesRequest, s.StreamPodSandboxesResponse),
+    ),
+    "StreamContainers": (
+        manager.PAGE_CONTAINERS,
+        Wire(c.ListContainersRequest, c.StreamContainersRequest, c.StreamContainersResponse),
+    ),
     "StreamContainerStats": (
-        manager.LIST_CONTAINER_STATS,
-        u.StreamContainerStatsRequest,
-        u.StreamContainerStatsResponse,
+        manager.PAGE_CONTAINER_STATS,
+        Wire(u.ListContainerStatsRequest, u.StreamContainerStatsRequest, u.StreamContainerStatsResponse),
     ),
     "StreamPodSandboxStats": (
-        manager.LIST_SANDBOX_STATS,
-        u.StreamPodSandboxStatsRequest,
-        u.StreamPodSandboxStatsResponse,
+        manager.PAGE_SANDBOX_STATS,
+        Wire(u.ListPodSandboxStatsRequest, u.StreamPodSandboxStatsRequest, u.StreamPodSandboxStatsResponse),
     ),
     "StreamPodSandboxMetrics": (
-        manager.LIST_METRICS,
-        r.StreamPodSandboxMetricsRequest,
-        r.StreamPodSandboxMetricsResponse,
+        manager.PAGE_METRICS,
+        Wire(r.ListPodSandboxMetricsRequest, r.StreamPodSandboxMetricsRequest, r.StreamPodSandboxMetricsResponse),
     ),
 }
+# A pod with all its containers' metrics is some 20 KiB.
+_MOST = {"StreamPodSandboxMetrics": 20, "StreamPodSandboxStats": 50}
 _NOT_YET: dict[str, tuple[type[Message], type[Message], str]] = {
     "CheckpointContainer": (c.CheckpointContainerRequest, c.CheckpointContainerResponse, "checkpoint a container"),
     "CheckpointPod": (s.CheckpointPodRequest, s.CheckpointPodResponse, "checkpoint a pod"),
@@ -84,16 +90,16 @@ _NOT_YET: dict[str, tuple[type[Message], type[Message], str]] = {
 class Runtime:
     """The methods that are more than one forwarded verb."""
 
-    def __init__(self, call: Call, follow: events.Follow, doors: Doors, version: str) -> None:
+    def __init__(self, call: Call, news: events.News, doors: Doors, version: str) -> None:
         self._call = call
-        self._follow = follow
+        self._news = news
         self._doors = doors
         self._version = version
 
     def methods(self) -> Methods:
         """All methods by their name."""
         known: Methods = {name: forward(self._call, verb) for name, verb in _FORWARDED.items()}
-        known.update((name, pages(self._call, *rest)) for name, rest in _PAGED.items())
+        known.update((name, pages(self._call, *rest, _MOST.get(name, 100))) for name, rest in _PAGED.items())
         known.update((name, _refusing(*rest)) for name, rest in _NOT_YET.items())
         known["Version"] = Unary(r.VersionRequest, r.VersionResponse, self.version)
         # A stop may wait out the container's whole grace period, and then some.
@@ -169,10 +175,8 @@ class Runtime:
         found = await self._call(manager.LOCATE, manager.Locate(id=request.pod_sandbox_id), timeout=seconds)
         return s.PortForwardResponse(url=self._doors.port_forward(found.netns, request.port))
 
-    def get_container_events(
-        self, request: r.GetEventsRequest, seconds: float
-    ) -> AsyncGenerator[r.ContainerEventResponse, None]:
-        return events.container_events(self._call, self._follow)
+    async def get_container_events(self, request: r.GetEventsRequest, caller: Caller) -> Answers:
+        return await events.container_events(self._call, self._news, caller.metadata)
 
     async def _running(self, container: str, seconds: float) -> manager.Located:
         """Where the container is. Raises NotFound, or FailedPrecondition when it does not run."""

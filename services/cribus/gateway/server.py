@@ -23,7 +23,7 @@ from cribus.errors import CribusError, Internal
 from cribus.gateway import translate
 from cribus.gateway.callers import Callers, about, id_of
 from cribus.gateway.cri import api_pb2
-from cribus.gateway.method import PATIENCE, Methods, Streaming, Unary
+from cribus.gateway.method import PATIENCE, Caller, Methods, Streaming, Unary
 from cribus.steps import Step
 
 MAX_MESSAGE = 16 << 20  # bytes, each way
@@ -104,9 +104,11 @@ def _handler(wire: MethodDescriptor, method: Unary | Streaming, answering: "_Ans
     async def streaming(proto: Any, context: Any) -> None:
         assert isinstance(method, Streaming)
         async with answering.to(wire.name, context):
-            seconds = _seconds(context, PATIENCE)
-            async with contextlib.aclosing(method.run(read(proto), seconds)) as answers:
-                async for answer in answers:
+            caller = Caller(_seconds(context, PATIENCE), _words(context))
+            answers = await method.run(read(proto), caller)
+            async with contextlib.aclosing(answers.items) as items:
+                await context.send_initial_metadata(answers.metadata)
+                async for answer in items:
                     await context.write(write(answer))
 
     encode = GetMessageClass(wire.output_type).SerializeToString
@@ -155,10 +157,12 @@ def _seconds(context: Any, patience: float) -> float:
     return patience if left is None else max(0.001, left - min(_MARGIN, left / 10))
 
 
+def _words(context: Any) -> dict[str, str]:
+    """The client's metadata, but for what is bytes."""
+    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+
+
 def _trace(context: Any) -> str:
     """The client's trace id (W3C trace context), or a new one."""
-    for key, value in context.invocation_metadata() or ():
-        parts = value.split("-") if key == "traceparent" else []
-        if len(parts) == 4:
-            return str(parts[1])
-    return uuid.uuid4().hex[:16]
+    parts = _words(context).get("traceparent", "").split("-")
+    return parts[1] if len(parts) == 4 else uuid.uuid4().hex[:16]

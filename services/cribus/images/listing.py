@@ -17,6 +17,7 @@ from cribus.api.cri.image import (
     RemoveImageResponse,
 )
 from cribus.api.cri.stats import FilesystemIdentifier, FilesystemUsage, ImageFsInfoRequest, ImageFsInfoResponse
+from cribus.api.paging import Page, Paged
 from cribus.errors import InvalidArgument
 from cribus.images.content import digest_of
 from cribus.images.node import Node
@@ -48,13 +49,24 @@ def described(node: Node, image: Image) -> CriImage:
 
 async def list_images(node: Node, request: ListImagesRequest) -> ListImagesResponse:
     """CRI ListImages; with a filter the one image that it names, or none."""
+    return ListImagesResponse(images=[described(node, image) for image in _fitting(node, request)])
+
+
+async def page(node: Node, request: Page[ListImagesRequest]) -> Paged[ListImagesResponse]:
+    """The same in pages: only what a page shows is read."""
+    behind = [one for one in _fitting(node, request.asked) if one.id > request.after]
+    part = behind[: max(1, request.most)]
+    told = ListImagesResponse(images=[described(node, image) for image in part])
+    return Paged(part=told, next=part[-1].id if len(part) < len(behind) else "")
+
+
+def _fitting(node: Node, request: ListImagesRequest) -> list[Image]:
+    """By id, so that a place in the list stays one."""
     wanted = request.filter.image.image if request.filter and request.filter.image else ""
     if wanted:
         one = node.store.find(wanted)
-        images = [one] if one else []
-    else:
-        images = list(node.store.images.values())
-    return ListImagesResponse(images=[described(node, image) for image in images])
+        return [one] if one else []
+    return sorted(node.store.images.values(), key=lambda one: one.id)
 
 
 async def status(node: Node, request: ImageStatusRequest) -> ImageStatusResponse:

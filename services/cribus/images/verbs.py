@@ -12,6 +12,7 @@ def table(node: Node) -> Table:
     """What the image service answers."""
     return {
         images.LIST: partial(listing.list_images, node),
+        images.PAGE: partial(listing.page, node),
         images.STATUS: partial(listing.status, node),
         images.REMOVE: partial(listing.remove, node),
         images.FS_INFO: partial(listing.fs_info, node),

@@ -25,7 +25,7 @@ async def main() -> None:
         await bus.kv.ensure()
         await bus.trace.ensure()
         node = await open_node(settings, bus.call, bus.publish, bus.kv)
-        node.listened = bus.connection.listened
+        node.listened, node.deliver = bus.connection.listened, bus.events.deliver
         reader = asyncio.create_task(follow_exits(bus, node))
         try:
             await reconcile(node)

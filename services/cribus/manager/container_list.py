@@ -1,18 +1,26 @@
 """ListContainers: from the records alone."""
 
+from collections.abc import Iterable, Sequence
+
 from cribus.api.cri import container as c
 from cribus.api.cri.values import ContainerState
+from cribus.manager import paging
 from cribus.manager.container_status import VISIBLE, image_of
 from cribus.manager.node import Node
 from cribus.manager.records import Container
 
 
-async def list_all(node: Node, request: c.ListContainersRequest) -> c.ListContainersResponse:
-    """Newest first, as the filter wants them."""
+def _fitting(node: Node, request: c.ListContainersRequest) -> Iterable[Container]:
     wanted = request.filter or c.ContainerFilter()
-    found = [one for one in node.records.containers.values() if one.state in VISIBLE and _fits(one, wanted)]
-    found.sort(key=lambda one: one.created_at, reverse=True)
+    return (one for one in node.records.containers.values() if one.state in VISIBLE and _fits(one, wanted))
+
+
+async def _telling(node: Node, found: Sequence[Container]) -> c.ListContainersResponse:
     return c.ListContainersResponse(containers=[_item(one) for one in found])
+
+
+list_all = paging.whole(_fitting, _telling)
+page = paging.paged(_fitting, _telling)
 
 
 def matches(labels: dict[str, str], selector: dict[str, str]) -> bool:

@@ -10,7 +10,8 @@ import msgspec
 from cribus.api import events
 from cribus.api.events import Event
 from cribus.errors import FailedPrecondition, NotFound
-from cribus.manager.node import Node
+from cribus.manager import news
+from cribus.manager.node import Node, Publish
 from cribus.manager.records import Container, Sandbox, State
 from cribus.steps import Step
 
@@ -58,7 +59,8 @@ async def begin(node: Node, record: Sandbox | Container) -> None:
 
 
 async def move(node: Node, record: R, to: State, **changes: Any) -> R:
-    """Bring the record from whatever state it has now to `to`; one revision, one event.
+    """Bring the record from whatever state it has now to `to`; one revision, and one event the first
+    time that it gets there. A repeat of the state that it has keeps its time.
 
     Raises FailedPrecondition when no arrow leads there, NotFound when it was removed meanwhile.
     """
@@ -67,12 +69,15 @@ async def move(node: Node, record: R, to: State, **changes: Any) -> R:
         table = SANDBOX if isinstance(now, Sandbox) else CONTAINER
         if to not in table[now.state]:
             raise FailedPrecondition(f"{noun(now)} {now.id} is {now.state}: it cannot become {to}")
-        at = time.time_ns()
-        after = msgspec.structs.replace(now, state=to, changed_at=at, **changes)
+        at = now.changed_at if to is now.state else time.time_ns()
+        kind = NEWS.get((type(now), to), "")
+        untold = kind != "" and kind not in now.told
+        told = {**now.told, kind: at} if untold else now.told
+        after = msgspec.structs.replace(now, state=to, changed_at=at, told=told, **changes)
         with _WRITE[type(after), to].of(after.id):
             await node.records.put(after)
-        if (type(after), to) in NEWS and now.state is not to:
-            await _tell(node, news(after))
+        if untold:
+            await _tell(node.publish, news.of(node, after, kind, at))
     return after
 
 
@@ -90,33 +95,27 @@ async def gone(node: Node, record: Sandbox | Container) -> None:
         known = node.records.latest(record)
         if known is None:
             return
-        # Told before the store forgets: after a crash in between the removal is done again, and
-        # the stream drops the repeat by its time.
-        kind = events.SANDBOX_REMOVED if isinstance(known, Sandbox) else events.CONTAINER_REMOVED
-        await _tell(node, news(known, kind))
+        # In the stream before the store forgets: after a crash in between the removal is done again,
+        # and the stream drops the repeat by its time.
+        for kind in _last_words(known):
+            await _tell(node.deliver, news.of(node, known, kind, known.changed_at))
         with _FORGET[type(known)].of(known.id):
             await node.records.delete(known)
 
 
-async def _tell(node: Node, event: Event) -> None:
+def _last_words(known: Sandbox | Container) -> tuple[str, ...]:
+    """What nobody ever heard of is not told to be gone; and a pod that was not stopped before is by now."""
+    if not known.told:
+        return ()
+    if isinstance(known, Container):
+        return (events.CONTAINER_REMOVED,)
+    stopped = events.SANDBOX_STOPPED in known.told
+    return (events.SANDBOX_REMOVED,) if stopped else (events.SANDBOX_STOPPED, events.SANDBOX_REMOVED)
+
+
+async def _tell(how: Publish, event: Event) -> None:
     with _TELL[event.kind].of(event.id):
-        await node.publish(event)
-
-
-def news(record: Sandbox | Container, kind: str = "") -> Event:
-    """The event of a record's present state; the same record always gives the same event."""
-    kind = kind or NEWS[type(record), record.state]
-    if isinstance(record, Sandbox):
-        return Event(kind=kind, id=record.id, pod=record.id, at=record.changed_at)
-    return Event(
-        kind=kind,
-        id=record.id,
-        pod=record.pod,
-        at=record.changed_at,
-        exit_code=record.exit_code,
-        exit_known=record.reason != "Unknown",
-        oom=record.reason == "OOMKilled",
-    )
+        await how(event)
 
 
 def noun(record: Sandbox | Container) -> str:

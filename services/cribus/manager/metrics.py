@@ -4,11 +4,11 @@ container. What a cgroup version or file system does not count is left out."""
 import asyncio
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from cribus.api.cri import runtime as r
 from cribus.api.cri.values import MetricType
-from cribus.manager import exits, stats
+from cribus.manager import exits, paging, stats
 from cribus.manager.metric_kinds import KINDS, NETWORK, Kind
 from cribus.manager.metrics_read import Reading, read
 from cribus.manager.node import Node
@@ -26,10 +26,16 @@ async def descriptors(node: Node, request: r.ListMetricDescriptorsRequest) -> r.
     return r.ListMetricDescriptorsResponse(descriptors=known)
 
 
-async def list_all(node: Node, request: r.ListPodSandboxMetricsRequest) -> r.ListPodSandboxMetricsResponse:
-    """Of every pod that is ready."""
-    ready = [one for one in node.records.sandboxes.values() if one.state is State.READY]
-    return r.ListPodSandboxMetricsResponse(pod_metrics=list(await asyncio.gather(*(_pod(node, one) for one in ready))))
+def _fitting(node: Node, request: r.ListPodSandboxMetricsRequest) -> Iterable[Sandbox]:
+    return (one for one in node.records.sandboxes.values() if one.state is State.READY)
+
+
+async def _telling(node: Node, found: Sequence[Sandbox]) -> r.ListPodSandboxMetricsResponse:
+    return r.ListPodSandboxMetricsResponse(pod_metrics=list(await asyncio.gather(*(_pod(node, one) for one in found))))
+
+
+list_all = paging.whole(_fitting, _telling)
+page = paging.paged(_fitting, _telling)
 
 
 async def _pod(node: Node, record: Sandbox) -> r.PodSandboxMetrics:

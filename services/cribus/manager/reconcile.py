@@ -23,6 +23,7 @@ from cribus.manager import (
     container_start,
     exits,
     lifecycle,
+    news,
     sandbox_remove,
     sandbox_run,
     sandbox_stop,
@@ -208,9 +209,9 @@ async def _tell_again(node: Node) -> None:
     """A change may have been written and its event lost with the process that was killed in between."""
     since = time.time_ns() - _NEWS
     everything: list[Sandbox | Container] = [*node.records.sandboxes.values(), *node.records.containers.values()]
-    for record in sorted(everything, key=lambda one: one.changed_at):
-        if record.changed_at >= since and (type(record), record.state) in lifecycle.NEWS:
-            await node.publish(lifecycle.news(record))
+    young = [(at, kind, one) for one in everything for kind, at in one.told.items() if at >= since]
+    for at, kind, record in sorted(young, key=lambda one: one[0]):
+        await node.publish(news.of(node, record, kind, at))
 
 
 def _names(folder: str) -> list[str]:

@@ -52,6 +52,7 @@ class Sandbox(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pid: int = 0
     ips: list[str] = []
     torn: bool = False  # nothing of it is left but this record
+    told: dict[str, int] = {}  # kind of each event told of it → its time
     reason: str = ""  # why it failed
 
 
@@ -81,6 +82,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     start_caller: str = ""
     started_at: int = 0
     finished_at: int = 0
+    told: dict[str, int] = {}  # kind of each event told of it → its time
     pid: int = 0
     exit_code: int = 0
     reason: str = ""

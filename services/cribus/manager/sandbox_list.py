@@ -1,18 +1,28 @@
 """ListPodSandbox: from the records alone."""
 
+from collections.abc import Iterable, Sequence
+
 from cribus.api.cri import sandbox as s
+from cribus.manager import paging
 from cribus.manager.container_list import matches
 from cribus.manager.node import Node
 from cribus.manager.records import Sandbox, State
 from cribus.manager.sandbox_status import state_of
 
 
-async def list_all(node: Node, request: s.ListPodSandboxRequest) -> s.ListPodSandboxResponse:
-    """Newest first, as the filter wants them. A pod that is being made is not there yet."""
+def _fitting(node: Node, request: s.ListPodSandboxRequest) -> Iterable[Sandbox]:
+    """As the filter wants them. A pod that is being made is not there yet."""
     wanted = request.filter or s.PodSandboxFilter()
     made = (one for one in node.records.sandboxes.values() if one.state is not State.CREATING)
-    found = sorted((one for one in made if _fits(one, wanted)), key=lambda one: one.created_at, reverse=True)
+    return (one for one in made if _fits(one, wanted))
+
+
+async def _telling(node: Node, found: Sequence[Sandbox]) -> s.ListPodSandboxResponse:
     return s.ListPodSandboxResponse(items=[_item(one) for one in found])
+
+
+list_all = paging.whole(_fitting, _telling)
+page = paging.paged(_fitting, _telling)
 
 
 def _fits(record: Sandbox, wanted: s.PodSandboxFilter) -> bool:

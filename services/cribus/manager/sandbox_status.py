@@ -20,11 +20,16 @@ async def status(node: Node, request: s.PodSandboxStatusRequest) -> PodSandboxSt
     record = node.records.sandbox(request.pod_sandbox_id)
     if record.state is State.CREATING:
         raise NotFound(f"pod {record.id} is being created")
+    info = {"info": _info(node, record)} if request.verbose else {}
+    return msgspec.structs.replace(seen(node, record), info=info)
+
+
+def seen(node: Node, record: Sandbox, without: str = "") -> PodSandboxStatusResponse:
+    """The pod and its containers as they are now, but for the container `without`."""
     members = [one for one in node.records.in_pod(record.id) if one.state in container_status.VISIBLE]
     return PodSandboxStatusResponse(
         status=of(record),
-        info={"info": _info(node, record)} if request.verbose else {},
-        containers_statuses=[container_status.of(one) for one in members],
+        containers_statuses=[container_status.of(one) for one in members if one.id != without],
         timestamp=time.time_ns(),
     )
 

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import time
+from collections.abc import Iterable, Sequence
 
 from cribus.api import images
 from cribus.api.cri import stats as u
 from cribus.cgroups import stats as cgroup_stats
 from cribus.errors import CribusError
-from cribus.manager import exits
+from cribus.manager import exits, paging
 from cribus.manager.container_list import matches
 from cribus.manager.node import Node
 from cribus.manager.records import Container, Sandbox, State
@@ -23,19 +24,26 @@ async def container(node: Node, request: u.ContainerStatsRequest) -> u.Container
     return u.ContainerStatsResponse(stats=await _container(node, node.records.container(request.container_id)))
 
 
-async def list_containers(node: Node, request: u.ListContainerStatsRequest) -> u.ListContainerStatsResponse:
-    """Of every container that runs and fits the filter."""
+def _fitting_containers(node: Node, request: u.ListContainerStatsRequest) -> Iterable[Container]:
+    """Every container that runs and fits the filter."""
     wanted = request.filter or u.ContainerStatsFilter()
-    found = [
+    return (
         one
         for one in node.records.containers.values()
         if one.state in exits.ALIVE
         and one.id.startswith(wanted.id)
         and one.pod.startswith(wanted.pod_sandbox_id)
         and matches(one.config.labels, wanted.label_selector)
-    ]
+    )
+
+
+async def _telling_containers(node: Node, found: Sequence[Container]) -> u.ListContainerStatsResponse:
     _forget(node)
     return u.ListContainerStatsResponse(stats=list(await asyncio.gather(*(_container(node, one) for one in found))))
+
+
+list_containers = paging.whole(_fitting_containers, _telling_containers)
+page_containers = paging.paged(_fitting_containers, _telling_containers)
 
 
 async def sandbox(node: Node, request: u.PodSandboxStatsRequest) -> u.PodSandboxStatsResponse:
@@ -43,18 +51,25 @@ async def sandbox(node: Node, request: u.PodSandboxStatsRequest) -> u.PodSandbox
     return u.PodSandboxStatsResponse(stats=await _sandbox(node, node.records.sandbox(request.pod_sandbox_id)))
 
 
-async def list_sandboxes(node: Node, request: u.ListPodSandboxStatsRequest) -> u.ListPodSandboxStatsResponse:
-    """Of every pod that is ready and fits the filter."""
+def _fitting_sandboxes(node: Node, request: u.ListPodSandboxStatsRequest) -> Iterable[Sandbox]:
+    """Every pod that is ready and fits the filter."""
     wanted = request.filter or u.PodSandboxStatsFilter()
-    found = [
+    return (
         one
         for one in node.records.sandboxes.values()
         if one.state is State.READY
         and one.id.startswith(wanted.id)
         and matches(one.config.labels, wanted.label_selector)
-    ]
+    )
+
+
+async def _telling_sandboxes(node: Node, found: Sequence[Sandbox]) -> u.ListPodSandboxStatsResponse:
     _forget(node)
     return u.ListPodSandboxStatsResponse(stats=list(await asyncio.gather(*(_sandbox(node, one) for one in found))))
+
+
+list_sandboxes = paging.whole(_fitting_sandboxes, _telling_sandboxes)
+page_sandboxes = paging.paged(_fitting_sandboxes, _telling_sandboxes)
 
 
 async def _container(node: Node, record: Container) -> u.ContainerStats:

@@ -51,6 +51,11 @@ _OPERATIONS: dict[Verb[Any, Any], Callable[[Node, Any], Awaitable[Any]]] = {
     m.RUNTIME_CONFIG: status.runtime_config,
     m.LIST_METRIC_DESCRIPTORS: metrics.descriptors,
     m.LIST_METRICS: metrics.list_all,
+    m.PAGE_SANDBOXES: sandbox_list.page,
+    m.PAGE_CONTAINERS: container_list.page,
+    m.PAGE_CONTAINER_STATS: stats.page_containers,
+    m.PAGE_SANDBOX_STATS: stats.page_sandboxes,
+    m.PAGE_METRICS: metrics.page,
     m.LOCATE: locate.locate,
     m.LEAVE: leave.leave,
 }

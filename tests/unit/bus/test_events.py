@@ -3,8 +3,9 @@
 import asyncio
 from typing import Any
 
+import pytest
 from cribus.api.events import EXITED, SANDBOX_READY, Event
-from cribus.bus import service
+from cribus.bus import events, service
 
 
 def test_events_wait_while_the_bus_is_away_and_come_once_in_order(with_server: Any) -> None:
@@ -39,7 +40,7 @@ def test_a_durable_reader_gets_what_it_missed(with_server: Any) -> None:
             reader = bus.follow(EXITED, durable="manager")
             assert (await anext(reader)).event.id == "a"
             assert (await anext(reader)).event.id == "b"
-            await reader.aclose()  # type: ignore[attr-defined]
+            await reader.aclose()
         async with service.connect(server.settings, "manager") as bus:
             await bus.publish(Event(kind=EXITED, id="c", at=1))
             async with asyncio.timeout(40):
@@ -90,3 +91,90 @@ def test_news_from_before_there_was_a_bus_is_forwarded(with_server: Any) -> None
             forwarding.cancel()
 
     with_server(scenario)
+
+
+def test_a_reader_of_what_is_new_misses_nothing_of_a_time_when_the_bus_was_away(with_server: Any) -> None:
+    async def scenario(server: Any) -> None:
+        async with service.connect(server.settings, "manager") as bus:
+            await bus.events.deliver(Event(kind=EXITED, id="old", at=1))
+            reader = bus.follow()
+            first = asyncio.ensure_future(anext(reader))
+            await _readers(bus, 1)
+            await server.kill()
+            await bus.connection.down.wait()
+            await bus.publish(Event(kind=EXITED, id="meanwhile", at=2))
+            await server.start()
+            async with asyncio.timeout(20):
+                assert (await first).event.id == "meanwhile"
+            await reader.aclose()
+
+    with_server(scenario)
+
+
+def test_a_reader_that_the_server_forgot_reads_on(with_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "_IDLE", 0.2)
+
+    async def scenario(server: Any) -> None:
+        async with service.connect(server.settings, "manager") as bus:
+            for number in range(3):
+                await bus.events.deliver(Event(kind=EXITED, id=f"{number}", at=1))
+            reader = bus.follow(since=0)
+            assert (await anext(reader)).event.id == "0"
+            await _readers(bus, 0)  # it was slow, and is not known any more
+            async with asyncio.timeout(20):
+                assert [(await anext(reader)).event.id for _ in range(2)] == ["1", "2"]
+            await reader.aclose()
+
+    with_server(scenario)
+
+
+def test_a_reader_is_gone_from_the_server_when_it_is_closed(with_server: Any) -> None:
+    async def scenario(server: Any) -> None:
+        async with service.connect(server.settings, "manager") as bus:
+            await bus.events.deliver(Event(kind=EXITED, id="a", at=1))
+            readers = [bus.follow(since=0) for _ in range(5)]
+            for reader in readers:
+                await anext(reader)
+            await _readers(bus, 5)
+            for reader in readers:
+                await reader.aclose()
+            assert await bus.events.last() == await bus.events.first() == 1
+
+    with_server(scenario)
+
+
+def test_what_is_no_event_keeps_nobody_from_those_behind_it(with_server: Any) -> None:
+    async def scenario(server: Any) -> None:
+        async with service.connect(server.settings, "manager") as bus:
+            await bus.events.ensure()
+            for durable in ("", "manager"):
+                await bus.connection.nats.jetstream().publish("cribus.unit.events.exited.x", b"rubbish")
+                await bus.events.deliver(Event(kind=EXITED, id="after", at=len(durable)))
+                async with asyncio.timeout(10):
+                    seen = await anext(bus.follow(since=0, durable=durable))
+                assert seen.event.id == "after"
+
+    with_server(scenario)
+
+
+def test_a_stream_that_was_lost_is_read_from_its_new_beginning(with_server: Any) -> None:
+    async def scenario(server: Any) -> None:
+        async with service.connect(server.settings, "manager") as bus:
+            for number in range(3):
+                await bus.events.deliver(Event(kind=EXITED, id=f"{number}", at=1))
+            reader = bus.follow(since=2)
+            assert (await anext(reader)).sequence == 3
+            await bus.connection.nats.jetstream().delete_stream("cribus_unit_events")
+            await bus.events.deliver(Event(kind=EXITED, id="new", at=2))
+            async with asyncio.timeout(40):
+                assert (await anext(reader)).event.id == "new"
+            await reader.aclose()
+
+    with_server(scenario)
+
+
+async def _readers(bus: service.Bus, count: int) -> None:
+    """Until the stream has so many consumers."""
+    async with asyncio.timeout(20):
+        while (await bus.events._state()).consumer_count != count:
+            pass

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from cribus.api import manager, shim
 from cribus.api.events import Event
 from cribus.api.verb import Verb
 from cribus.bus import streams
+from cribus.bus.events import Seen
 from cribus.bus.trace import Asked
 from cribus.errors import Unavailable
 from cribus.gateway import image_service, server
@@ -164,6 +165,25 @@ def located(**changes: Any) -> Callable[[Any], manager.Located]:
     return lambda request: manager.Located(pod=POD, container=CONTAINER, running=True, **changes)
 
 
+class News:
+    """The node's events: those told before, and nothing more."""
+
+    def __init__(self, *told: Event) -> None:
+        self.seen = [Seen(number, event) for number, event in enumerate(told, 1)]
+        self.oldest = 1
+        self.begin = 0  # of a reader that wants only what is new
+
+    async def first(self) -> int:
+        return self.oldest
+
+    async def last(self) -> int:
+        return self.begin
+
+    async def follow(self, *, since: int) -> AsyncGenerator[Seen, None]:
+        for seen in self.seen[since:]:
+            yield seen
+
+
 @contextlib.asynccontextmanager
 async def gateway(path: Path, calls: Calls, shims: Shim, news: list[Event] | None = None) -> AsyncIterator[str]:
     """The gateway on a socket below `path`; yields crictl's endpoint. What was asked is in `calls.heard`."""
@@ -174,12 +194,8 @@ async def gateway(path: Path, calls: Calls, shims: Shim, news: list[Event] | Non
         calls.heard.append(one)
         yield one
 
-    async def follow() -> AsyncIterator[Event]:
-        for event in news or []:
-            yield event
-
     streaming = Streaming(calls, shims.lines)
-    runtime = Runtime(calls, follow, streaming, "9.9.9")  # type: ignore[arg-type]
+    runtime = Runtime(calls, News(*(news or [])), streaming, "9.9.9")
     socket = path / "cribus.sock"
     async with (
         streaming.serving("127.0.0.1:0"),

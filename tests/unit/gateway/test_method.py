@@ -4,7 +4,8 @@ import asyncio
 
 from cribus.api import manager
 from cribus.api.cri import container as c
-from cribus.gateway.method import PAGE, PATIENCE, forward, pages
+from cribus.api.paging import Page, Paged
+from cribus.gateway.method import PATIENCE, Caller, Wire, forward, pages
 
 from tests.unit.gateway.stand import Calls
 
@@ -22,26 +23,31 @@ async def _run(work: object) -> object:
     return await work  # type: ignore[misc]
 
 
-def test_a_list_is_streamed_in_pages_in_order() -> None:
-    whole = [c.Container(id=str(number)) for number in range(2 * PAGE + 1)]
-    calls = Calls({manager.LIST_CONTAINERS: lambda request: c.ListContainersResponse(containers=whole)})
-    method = pages(calls, manager.LIST_CONTAINERS, c.StreamContainersRequest, c.StreamContainersResponse)
+WIRE = Wire(c.ListContainersRequest, c.StreamContainersRequest, c.StreamContainersResponse)
+
+
+def _pages(calls: Calls, request: c.StreamContainersRequest) -> list[list[str]]:
+    async def read() -> list[list[str]]:
+        answers = await pages(calls, manager.PAGE_CONTAINERS, WIRE, 2).run(request, Caller(3.0))
+        return [[one.id for one in page.containers] async for page in answers.items]  # type: ignore[attr-defined]
+
+    return asyncio.run(read())
+
+
+def test_a_list_is_streamed_in_pages_each_asked_for_apart() -> None:
+    def part(request: Page[c.ListContainersRequest]) -> Paged[c.ListContainersResponse]:
+        begin = int(request.after or 0)
+        ids = ["a", "b", "c", "d", "e"][begin : begin + request.most]
+        told = c.ListContainersResponse(containers=[c.Container(id=id) for id in ids])
+        return Paged(part=told, next=str(begin + 2) if begin + 2 < 5 else "")
+
+    calls = Calls({manager.PAGE_CONTAINERS: part})
     wanted = c.ContainerFilter(pod_sandbox_id="p")
-
-    async def read() -> list[c.StreamContainersResponse]:
-        return [page async for page in method.run(c.StreamContainersRequest(filter=wanted), 3.0)]  # type: ignore[misc]
-
-    got = asyncio.run(read())
-    assert [len(page.containers) for page in got] == [PAGE, PAGE, 1]
-    assert [one for page in got for one in page.containers] == whole
-    assert calls.asked[0][1] == c.ListContainersRequest(filter=wanted)
+    assert _pages(calls, c.StreamContainersRequest(filter=wanted)) == [["a", "b"], ["c", "d"], ["e"]]
+    asked = [(request.asked, request.after) for _, request, _, _ in calls.asked]
+    assert asked == [(c.ListContainersRequest(filter=wanted), after) for after in ("", "2", "4")]
 
 
 def test_an_empty_list_is_no_page() -> None:
-    calls = Calls({manager.LIST_CONTAINERS: lambda request: c.ListContainersResponse()})
-    method = pages(calls, manager.LIST_CONTAINERS, c.StreamContainersRequest, c.StreamContainersResponse)
-
-    async def read() -> list[object]:
-        return [page async for page in method.run(c.StreamContainersRequest(), 3.0)]
-
-    assert asyncio.run(read()) == []
+    empty = Calls({manager.PAGE_CONTAINERS: lambda request: Paged(part=c.ListContainersResponse())})
+    assert _pages(empty, c.StreamContainersRequest()) == []

@@ -1,7 +1,6 @@
 """What RuntimeService does beyond forwarding a verb."""
 
 import asyncio
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -9,13 +8,12 @@ from cribus.api import manager, shim
 from cribus.api.cri import container as c
 from cribus.api.cri import runtime as r
 from cribus.api.cri import sandbox as s
-from cribus.api.events import Event
 from cribus.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable, Unimplemented
 from cribus.gateway.cri import api_pb2
 from cribus.gateway.method import Streaming, Unary
 from cribus.gateway.runtime_service import UNLIMITED, Runtime
 
-from tests.unit.gateway.stand import CONTAINER, POD, Calls, located
+from tests.unit.gateway.stand import CONTAINER, POD, Calls, News, located
 
 
 class Doors:
@@ -37,14 +35,9 @@ class Doors:
         return "http://forward"
 
 
-async def _silence() -> AsyncGenerator[Event, None]:
-    return
-    yield
-
-
 def runtime(table: dict[Any, Any], doors: Doors | None = None) -> tuple[Runtime, Calls]:
     calls = Calls(table)
-    return Runtime(calls, _silence, doors or Doors(), "1.2.3"), calls
+    return Runtime(calls, News(), doors or Doors(), "1.2.3"), calls
 
 
 def ask(front: Runtime, name: str, request: Any, seconds: float = 5.0) -> Any:

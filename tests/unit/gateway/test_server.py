@@ -15,6 +15,7 @@ from cribus.api.cri import sandbox as s
 from cribus.api.cri import stats as u
 from cribus.api.cri.values import ContainerState
 from cribus.api.events import CONTAINER_STARTED, Event
+from cribus.api.paging import Paged
 from cribus.gateway.cri import api_pb2 as pb
 from cribus.gateway.cri import api_pb2_grpc as stubs
 
@@ -128,7 +129,11 @@ def test_a_second_gateway_takes_over(tmp_path: Path) -> None:
 
 def test_lists_and_events_stream(tmp_path: Path) -> None:
     news = [Event(kind=CONTAINER_STARTED, id=CONTAINER, pod=POD, at=5)]
-    table = {**TABLE, manager.SANDBOX_STATUS: lambda request: c.PodSandboxStatusResponse()}
+    table = {
+        **TABLE,
+        manager.SANDBOX_STATUS: lambda request: c.PodSandboxStatusResponse(),
+        manager.PAGE_SANDBOXES: lambda request: Paged(part=TABLE[manager.LIST_SANDBOXES](None)),
+    }
 
     async def run() -> None:
         async with (

@@ -121,6 +121,7 @@ class World:
         self.mortal = True  # containers die of SIGKILL
         self.silent = False  # shims tell no exits
         self.later: set[asyncio.Task[None]] = set()
+        self.news = asyncio.Event()  # something was asked
         self.node = self.boot()
 
     def boot(self) -> Node:
@@ -143,12 +144,19 @@ class World:
     async def call(self, verb: Verb[Any, Any], request: Any, /, *, id: str = "", timeout: float = 30.0) -> Any:
         name = f"{verb.service}.{verb.name}"
         self.asked.append((name, request))
+        self.news.set()
         await asyncio.sleep(0)
         failures = self.fail.get(name)
         if failures:
             raise failures.pop(0)
         answer = self.answers.get(name) or getattr(self, f"{verb.service}_{verb.name}", None)
         return answer(request) if answer else verb.answer()
+
+    async def asked_for(self, name: str) -> None:
+        """Until this was asked."""
+        while name not in self.names():
+            self.news.clear()
+            await self.news.wait()
 
     def names(self) -> list[str]:
         return [name for name, _ in self.asked]

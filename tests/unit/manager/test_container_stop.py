@@ -89,7 +89,7 @@ def test_two_stops_and_a_removal_at_once(world: World, run: Run) -> None:
         world.obeys = False
         id = await world.running(await world.pod())
         slow = asyncio.ensure_future(container_stop.stop(world.node, request(id, 15)))
-        await asyncio.sleep(0.01)
+        await world.asked_for("executor.kill")
         await container_stop.stop(world.node, request(id, 0))
         await container_remove.remove(world.node, RemoveContainerRequest(container_id=id))
         await slow

@@ -84,16 +84,66 @@ def test_a_change_that_was_not_written_did_not_happen(world: World, run: Run) ->
 def test_gone_once(world: World, run: Run) -> None:
     async def story() -> None:
         await lifecycle.begin(world.node, BOX)
+        await lifecycle.move(world.node, BOX, State.CREATED)
         for _ in range(2):
             await lifecycle.gone(world.node, BOX)
-        assert world.kinds() == [events.CONTAINER_REMOVED]
+        assert world.kinds() == [events.CONTAINER_CREATED, events.CONTAINER_REMOVED]
         assert not world.store.data
 
     run(story())
 
 
-def test_news_carry_the_exit() -> None:
-    over = Container(id="c", pod="p", state=State.EXITED, exit_code=137, reason="OOMKilled", changed_at=5)
-    event = lifecycle.news(over)
-    assert (event.kind, event.pod, event.exit_code, event.oom, event.at) == ("container_stopped", "p", 137, True, 5)
-    assert event.exit_known
+def test_what_never_came_to_be_is_not_told_to_be_gone(world: World, run: Run) -> None:
+    async def story() -> None:
+        for record in (POD, BOX):
+            await lifecycle.begin(world.node, record)
+            await lifecycle.gone(world.node, record)
+        assert not world.told
+
+    run(story())
+
+
+def test_a_removal_that_is_done_again_is_the_same_event(world: World, run: Run) -> None:
+    async def story() -> None:
+        await lifecycle.begin(world.node, BOX)
+        await lifecycle.move(world.node, BOX, State.CREATED)
+        first = await lifecycle.move(world.node, BOX, State.REMOVING)
+        again = await lifecycle.move(world.node, BOX, State.REMOVING)
+        assert first.changed_at == again.changed_at
+        await lifecycle.gone(world.node, BOX)
+        assert world.told[-1].at == first.changed_at
+
+    run(story())
+
+
+def test_a_container_is_told_to_be_created_once_also_when_its_start_was_undone(world: World, run: Run) -> None:
+    async def story() -> None:
+        await lifecycle.begin(world.node, BOX)
+        for state in (State.CREATED, State.STARTING, State.CREATED, State.STARTING, State.RUNNING):
+            await lifecycle.move(world.node, BOX, state)
+        assert world.kinds() == [events.CONTAINER_CREATED, events.CONTAINER_STARTED]
+        told = world.node.records.containers["c"].told
+        assert {event.kind: event.at for event in world.told} == told
+
+    run(story())
+
+
+def test_the_store_forgets_when_the_stream_has_the_removal(world: World, run: Run) -> None:
+    async def story() -> None:
+        await lifecycle.begin(world.node, BOX)
+        await lifecycle.move(world.node, BOX, State.CREATED)
+        stored = asyncio.Event()
+
+        async def deliver(event: events.Event) -> None:
+            assert event.kind == events.CONTAINER_REMOVED
+            await stored.wait()
+
+        world.node.deliver = deliver
+        going = asyncio.ensure_future(lifecycle.gone(world.node, BOX))
+        await asyncio.sleep(0)
+        assert world.store.data
+        stored.set()
+        await going
+        assert not world.store.data
+
+    run(story())

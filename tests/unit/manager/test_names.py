@@ -14,19 +14,23 @@ from tests.unit.manager.conftest import Run, as_request, failing, pod_config
 
 def test_join_runs_once_and_survives_its_first_caller(run: Run) -> None:
     runs: list[int] = []
+    go_on: asyncio.Event
 
     async def make() -> str:
         runs.append(1)
-        await asyncio.sleep(0.01)
+        await go_on.wait()
         return "id"
 
     async def story() -> None:
+        nonlocal go_on
+        go_on = asyncio.Event()
         known = names.Names()
         first = asyncio.ensure_future(known.join("n", 1, make))
         await asyncio.sleep(0)
         second = asyncio.ensure_future(known.join("n", 1, make))
         assert isinstance(await failing(known.join("n", 2, make)), AlreadyExists)
         first.cancel()
+        go_on.set()
         await known.settle("n")
         assert await second == "id"
         assert runs == [1]
