@@ -2,10 +2,11 @@
 
 SEQPACKET, one msgpack map a packet:
 
-    executor → shim   {"exec": id}             → {"exec": id} + [stdin, stdout, stderr, exit] or [terminal, exit]
+    executor → shim   {"exec": id}             → {"exec": id} + [stdin, stdout, stderr, exit] or [link, exit]
     executor → shim   {"exec": id, "pid": n}   + [pidfd], once the process was forked
     shimd    → shim   {"who": 1}               → {"pid": n, "pod": id}: it lives and is not hung
 
+On `link`, a socket, the process gives the master of its terminal before it executes.
 An id that is not known is answered without descriptors: the shim that knew it died.
 """
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from cribus.api.shim import ExecSyncDone
 from cribus.errors import Cancelled, CribusError, DeadlineExceeded, Internal
-from cribus.shim.attach import resize
 from cribus.shim.further import BLOCK, Kind, Process, Yard
 from cribus.shim.loop import Timer
 from cribus.shim.session import STDERR, STDOUT, Session, Stream
@@ -99,6 +98,7 @@ class Streamed:
         self._tell(error)
 
     def started(self) -> None:
+        self.session.stdin = self.process.stdin
         self._tell(None)
 
     def _tell(self, error: CribusError | None) -> None:
@@ -110,7 +110,7 @@ class Streamed:
         self.process.go(channel)
 
     def resize(self, width: int, height: int) -> None:
-        resize(self.process.terminal, width, height)
+        self.process.resize(width, height)
 
     def stdin_ended(self) -> None:
         if self.process.stdin is not None and self.process.terminal < 0:

@@ -3,13 +3,16 @@
 import fcntl
 import os
 import signal
+import socket
 import struct
 from collections.abc import Callable
 from typing import Protocol
 
 from cribus.api.executor import Exec, Execed
 from cribus.errors import CribusError
+from cribus.linux import fds as descriptors
 from cribus.linux import libc, process
+from cribus.shim.attach import resize
 from cribus.shim.door import Door
 from cribus.shim.loop import READ, Loop, Timer
 from cribus.shim.session import STDERR, STDOUT
@@ -77,20 +80,21 @@ class Process:
         self._status: int | None = None
         self._answered = False
         self._timer: Timer | None = None
+        self._kind = kind
+        self._link: socket.socket | None = None
+        self._size = (0, 0)
         self._exit, exit_outer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         if kind.tty:
-            self._open_terminal(kind)
+            self._open_link()
         else:
             self._open_pipes(kind)
         self._outer.append(exit_outer)
 
-    def _open_terminal(self, kind: Kind) -> None:
-        self.terminal, slave = os.openpty()
-        os.set_blocking(self.terminal, False)
-        self._outer = [slave]
-        self._sources = {STDOUT: self.terminal}
-        if kind.stdin:
-            self.stdin = Writer(self._loop, os.dup(self.terminal))
+    def _open_link(self) -> None:
+        """The terminal is made in the container, and comes to us on a socket."""
+        self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._link.setblocking(False)
+        self._outer = [theirs.detach()]
 
     def _open_pipes(self, kind: Kind) -> None:
         if kind.stdin:
@@ -108,7 +112,7 @@ class Process:
     def start(self, container: str, args: list[str]) -> None:
         """Ask the executor for it."""
         self._yard.door.execs[self._id] = self
-        wanted = Exec(container=container, pod=self._yard.pod, exec_id=self._id, args=args, tty=self.terminal >= 0)
+        wanted = Exec(container=container, pod=self._yard.pod, exec_id=self._id, args=args, tty=self._kind.tty)
         self._loop.watch(self._exit, READ, self._exited)
         with _ASKED.of(container):
             self._yard.fork(wanted, self._forked_or_not)
@@ -139,12 +143,36 @@ class Process:
             return
         self._answered = True
         _EXECUTED.passed()
+        if self._link is not None:
+            self._take_terminal(self._link)
         if self._owner is not None:
             self._owner.started()
         for channel, fd in self._sources.items():
             self._watch(channel, fd)
         if self._status is not None:
             self._wind_up()
+
+    def _take_terminal(self, link: socket.socket) -> None:
+        """The master, which the process gave before it executed."""
+        self._link = None
+        with link:
+            try:
+                _, passed = descriptors.recv(link, 1)
+            except BlockingIOError:
+                return
+        if passed and self._owner is None:
+            os.close(passed[0])
+        elif passed:
+            self.terminal = self._sources[STDOUT] = passed[0]
+            os.set_blocking(self.terminal, False)
+            if self._kind.stdin:
+                self.stdin = Writer(self._loop, os.dup(self.terminal))
+            resize(self.terminal, *self._size)
+
+    def resize(self, width: int, height: int) -> None:
+        """Of the terminal, also of one that is not there yet."""
+        self._size = (width, height)
+        resize(self.terminal, width, height)
 
     def _close_outer(self) -> None:
         for fd in self._outer:
@@ -274,6 +302,9 @@ class Process:
             self._shut(channel)
         if self.stdin is not None:
             self.stdin.close()
+        if self._link is not None:
+            self._link.close()
+            self._link = None
         self._close_outer()
         if self._pidfd >= 0:
             self._loop.forget(self._pidfd)

@@ -65,7 +65,7 @@ class Session:
     def __init__(self, loop: Loop, user: User, stdin: Writer | None) -> None:
         self._loop = loop
         self._user: User | None = user
-        self._stdin = stdin
+        self.stdin = stdin
         self._line: Line | None = None
         self._timer: Timer | None = None
         self._misses = 0
@@ -96,10 +96,10 @@ class Session:
     def _input(self, data: bytes) -> None:
         assert self._line is not None
         receiver = self._line.stream.incoming[STDIN]
-        if self._stdin is None:
+        if self.stdin is None:
             receiver.done(len(data))
         else:
-            self._stdin.write(data, receiver.done)
+            self.stdin.write(data, receiver.done)
 
     def _leave(self) -> None:
         user = self._user

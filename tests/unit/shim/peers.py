@@ -48,7 +48,8 @@ class Executor:
             shim.send(msgpack.packb({"exec": request.exec_id}))
             _, fds, _, _ = socket.recv_fds(shim, 4096, 4)
             *three, exit_fd = fds
-            stdin, stdout, stderr = three * 3 if request.tty else three
+            slave = _terminal(three[0]) if request.tty else -1
+            stdin, stdout, stderr = [slave] * 3 if request.tty else three
             script = _IN_TERMINAL if request.tty else _IN_SESSION
             process = subprocess.Popen(
                 [sys.executable, "-c", script, *request.args], stdin=stdin, stdout=stdout, stderr=stderr
@@ -56,10 +57,19 @@ class Executor:
             self.pids.append(process.pid)
             pidfd = os.pidfd_open(process.pid)
             socket.send_fds(shim, [msgpack.packb({"exec": request.exec_id, "pid": process.pid})], [pidfd])
-        for fd in (*three, pidfd):
+        for fd in (*three, pidfd, *([slave] if request.tty else [])):
             os.close(fd)
         threading.Thread(target=_reap, args=(process, exit_fd)).start()
         return Execed(pid=process.pid)
+
+
+def _terminal(link: int) -> int:
+    """A terminal, its master given away on the link."""
+    master, slave = os.openpty()
+    with socket.socket(fileno=os.dup(link)) as sock:
+        socket.send_fds(sock, [b"console"], [master])
+    os.close(master)
+    return slave
 
 
 def _reap(process: "subprocess.Popen[bytes]", exit_fd: int) -> None:

@@ -1,12 +1,12 @@
 """A further process in a running container. Born in the container's PID namespace by the fork server.
 
 Descriptors: pidfd of init, the error pipe, the pod's user namespace or init's pidfd again, then stdin,
-stdout and stderr, or a terminal alone.
+stdout and stderr, or a socket to which the master of its terminal goes.
 """
 
 import os
 
-from cribus.executor.child import process, steps
+from cribus.executor.child import process, steps, terminal
 from cribus.executor.child.failure import Failed, reason, tell
 from cribus.linux import namespaces
 from cribus.steps import Step
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _CGROUPS = Step("exec.set-up.cgroups")
 _ENTERED = Step("exec.set-up.entered")
+_TERMINAL = Step("exec.set-up.terminal")
 
 
 def main(request: "dict[str, Any]", fds: list[int]) -> int:
@@ -28,10 +29,12 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
         process.limits(what, sync)
         with _CGROUPS.of():
             steps.cgroups(steps.Work(), request["cgroups"])
+        host = terminal.Host() if what["terminal"] else None
         with _ENTERED.of():
             namespaces.setns(pidfd, request["flags"])
-        if what["terminal"]:
-            process.terminal(fds[3])
+        if host is not None:
+            with _TERMINAL.of():
+                _terminal(host, fds[3], what)
         else:
             process.streams(fds[3:6])
         process.become(what, users if request["users"] else -1)
@@ -45,3 +48,10 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
         tell(sync, "error", f"INTERNAL process cannot enter the container: {reason(error)}")
         return process.NOT_EXECUTABLE
     return process.NOT_EXECUTABLE
+
+
+def _terminal(host: terminal.Host, link: int, what: "dict[str, Any]") -> None:
+    master = host.master()
+    slave = terminal.pair(master, what["size"])
+    process.terminal(slave)
+    terminal.hand_over(link, master)

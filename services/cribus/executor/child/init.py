@@ -5,14 +5,10 @@ a terminal the link to the keeper. It says "ready" on the error pipe when everyt
 waits for one byte on the fifo.
 """
 
-import fcntl
 import os
 import signal
-import socket
-import struct
-import termios
 
-from cribus.executor.child import process, steps
+from cribus.executor.child import process, steps, terminal
 from cribus.executor.child.failure import Failed, reason, tell
 from cribus.linux import fds as descriptors
 from cribus.linux import mount
@@ -23,8 +19,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_TIOCGPTPEER = 0x5441
-_UNLOCK = 0x40045431  # TIOCSPTLCK
 _LIMITS = Step("init.set-up.limits")
 _TERMINAL = Step("init.set-up.terminal")
 _READY = Step("init.start.ready")
@@ -78,17 +72,13 @@ def _prepare(request: "dict[str, Any]", fds: list[int], sync: int, link: int) ->
 
 
 def _terminal(link: int, size: list[int]) -> None:
-    """A pty of the container's own devpts; its master goes to the keeper, its slave is /dev/console."""
-    master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    fcntl.ioctl(master, _UNLOCK, struct.pack("i", 0))
-    slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
-    if size:
-        fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", size[0], size[1], 0, 0))
+    """Its master goes to the keeper, its other side is /dev/console."""
+    master = os.open(terminal.PTMX, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    slave = terminal.pair(master, size)
     os.close(os.open("/dev/console", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     mount.bind(f"/proc/self/fd/{slave}", "/dev/console")
     process.terminal(slave)
-    descriptors.send(socket.socket(fileno=link), b"console", [master])
-    os.close(master)
+    terminal.hand_over(link, master)
     os.close(slave)
 
 

@@ -1,0 +1,48 @@
+"""Commands in a running container, by crictl and a real terminal."""
+
+import time
+
+from tests.harness import CRICTL, Node
+from tests.terminal import terminal
+
+
+def argv(node: Node, *words: str) -> list[str]:
+    return [CRICTL, "-r", f"unix://{node.socket}", *words]
+
+
+def test_a_terminal_has_a_name_and_a_size(clean: Node) -> None:
+    pod = clean.pod("terminal")
+    container = clean.container(pod, "terminal", "sleep", "1000")
+    with terminal(argv(clean, "exec", "-it", container, "sh"), size=(101, 33)) as shown:
+        shown.until("# ")
+        shown.type("tty\n")
+        shown.until(r"/dev/pts/\d+\r\n")
+        shown.type("test -c $(tty) && echo is a $((40 + 2))\n")
+        shown.until("is a 42")
+        shown.type("stty size\n")
+        shown.until("33 101\r\n")
+        shown.type("while :; do stty size; sleep 0.1; done\n")
+        shown.resize(90, 20)
+        shown.until("20 90\r\n")
+        shown.type("\x03")
+        shown.until("# ")
+        shown.type("exit 7\n")
+        shown.until("exit code 7")
+        assert shown.exited() != 0
+    clean.crictl("rmp", "-f", pod)
+
+
+def test_what_a_container_puts_in_place_of_a_terminal_is_not_opened(clean: Node) -> None:
+    pod = clean.pod("hostile", linux={"security_context": {"privileged": True}})
+    mask = "mount -t tmpfs none /dev/pts && mkfifo /dev/pts/ptmx && echo masked && exec sleep 1000"
+    container = clean.container(pod, "hostile", "sh", "-c", mask, linux={"security_context": {"privileged": True}})
+    with terminal(argv(clean, "exec", "-it", container, "sh")) as shown:
+        began = time.monotonic()
+        shown.until("# ")
+        shown.type("stty size; ls -l /dev/pts\n")
+        shown.until("24 80\r\n")
+        shown.until(r"prw.* ptmx")
+        shown.type("exit\n")
+        assert shown.exited() == 0
+        assert time.monotonic() - began < 20
+    clean.crictl("rmp", "-f", pod)
