@@ -2,7 +2,7 @@
 
 import time
 
-from tests.harness import CRICTL, Node
+from tests.harness import CRICTL, Node, until
 from tests.terminal import terminal
 
 
@@ -45,4 +45,20 @@ def test_what_a_container_puts_in_place_of_a_terminal_is_not_opened(clean: Node)
         shown.type("exit\n")
         assert shown.exited() == 0
         assert time.monotonic() - began < 20
+    clean.crictl("rmp", "-f", pod)
+
+
+def test_whoever_runs_it_may_open_its_streams_again(clean: Node) -> None:
+    pod = clean.pod("owner")
+    user = {"linux": {"security_context": {"run_as_user": {"value": 1000}}}}
+    script = "echo out > /dev/stdout; echo err > /dev/stderr; exec sleep 1000"
+    container = clean.container(pod, "owner", "sh", "-c", script, **user)
+    until(lambda: sorted(clean.log_lines(container)) == ["err", "out"], 5, "both lines are logged")
+    assert clean.crictl("exec", "-s", container, "sh", "-c", "id -u; echo said > /dev/stdout") == "1000\nsaid"
+    with terminal(argv(clean, "exec", "-it", container, "sh")) as shown:
+        shown.until(r"\$ ")
+        shown.type("echo mine $((40 + 2)) > $(tty)\n")
+        shown.until("mine 42")
+        shown.type("exit\n")
+        assert shown.exited() == 0
     clean.crictl("rmp", "-f", pod)

@@ -9,6 +9,7 @@ import fcntl
 import os
 import resource
 import signal
+import stat
 import termios
 
 from cribus.executor.child.failure import Failed, reason, tell
@@ -71,6 +72,7 @@ def become(what: "dict[str, Any]", users: int = -1) -> None:
     """Take the identity and execute. Never returns. Raises Failed with the sentence."""
     inside = _changed_directory(what["cwd"])  # root may enter where the user may not
     try:
+        _give_streams(what["owner"])
         _identify(what, users)
     except OSError as error:
         raise Failed("INTERNAL", f"process of the container cannot be set up: {reason(error)}") from error
@@ -78,6 +80,14 @@ def become(what: "dict[str, Any]", users: int = -1) -> None:
         raise Failed("INVALID_ARGUMENT", f'working directory "{what["cwd"]}" cannot be entered in the container')
     default_signals()
     _execute(what["args"], what["env"])
+
+
+def _give_streams(owner: int) -> None:
+    """Whoever the program runs as may open /dev/stdout, /dev/stderr and its terminal again."""
+    for fd in range(3):
+        known = os.fstat(fd)
+        if known.st_uid != owner and (stat.S_ISFIFO(known.st_mode) or os.isatty(fd)):
+            os.fchown(fd, owner, -1)
 
 
 def _identify(what: "dict[str, Any]", users: int) -> None:

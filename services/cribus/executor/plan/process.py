@@ -6,6 +6,7 @@ from typing import Any
 from cribus.errors import InvalidArgument
 from cribus.executor.plan import seccomp
 from cribus.executor.plan.host import Host
+from cribus.executor.plan.idmap import Owner
 from cribus.linux import capabilities
 
 _BITS = {f"CAP_{name}": 1 << number for number, name in enumerate(capabilities.NAMES)}
@@ -27,6 +28,7 @@ def plan(process: dict[str, Any], linux: dict[str, Any], host: Host) -> dict[str
         "cwd": process.get("cwd") or "/",
         "uid": user.get("uid", 0),
         "gid": user.get("gid", 0),
+        "owner": Owner(linux).uid(user.get("uid", 0)),
         "groups": user.get("additionalGids") or [],
         "umask": user.get("umask", 0o022),
         "terminal": bool(process.get("terminal")),

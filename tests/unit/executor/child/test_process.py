@@ -2,6 +2,7 @@ import errno
 import os
 import resource
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,3 +52,18 @@ def test_signals_are_as_at_birth() -> None:
         fine = signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGPIPE) == signal.SIG_DFL
         os._exit(0 if fine and not signal.pthread_sigmask(signal.SIG_BLOCK, []) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_pipes_and_terminals_are_given_to_the_user_and_files_are_not(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    master, slave = os.openpty()
+    file = os.open(tmp_path / "f", os.O_RDWR | os.O_CREAT)
+    pid = os.fork()
+    if pid == 0:
+        process.streams([write, file, slave])
+        process._give_streams(1000)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert [os.fstat(fd).st_uid for fd in (write, file, slave)] == [1000, 0, 1000]
+    for fd in (read, write, master, slave, file):
+        os.close(fd)

@@ -43,3 +43,9 @@ def test_everything() -> None:
 def test_what_does_not_exist(given: dict[str, object], text: str) -> None:
     with pytest.raises(InvalidArgument, match=text):
         process.plan(given, {}, HOST)
+
+
+def test_the_owner_of_the_streams_is_the_hosts_user() -> None:
+    maps = {"uidMappings": [{"containerID": 0, "hostID": 100000, "size": 65536}]}
+    assert process.plan({"args": ["a"], "user": {"uid": 7}}, maps, HOST)["owner"] == 100007
+    assert process.plan({"args": ["a"], "user": {"uid": 7}}, {}, HOST)["owner"] == 7
