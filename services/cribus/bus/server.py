@@ -31,6 +31,7 @@ Table = Mapping[Verb[Any, Any], Handler]
 _KEEP = 30.0  # seconds for which an answer is kept for a repeat
 _IDS = ("container", "pod", "container_id", "pod_sandbox_id")
 _SHORT = 80  # characters of a field that is told whole; a longer one is not
+_LARGE = 16 << 10  # bytes beyond which an answer is not kept: lists are long, and asked for often
 _DRAIN = 5.0  # seconds that running requests get at the end
 _logger = logging.getLogger(__name__)
 
@@ -106,11 +107,11 @@ class Server:
             finally:
                 job.at = time.monotonic()
                 job.answer = answer  # from here on a repeat is answered at once
+                if sum(map(len, answer)) > _LARGE and self._verbs[name][0].repeatable:
+                    del self._jobs[meta.id]  # too large to keep: a repeat makes it again
                 listening = self._listening(job, self._verbs[name][0], made) if made is not None else ""
                 for reply in job.replies:
                     await self._answer(reply, answer, listening)
-                if len(answer) > 1 and self._verbs[name][0].repeatable:
-                    del self._jobs[meta.id]  # too large to keep: a repeat makes it again
 
     async def _handle(self, name: str, meta: codec.Meta, body: Any, asked: Told) -> Any:
         if name not in self._verbs:

@@ -46,6 +46,26 @@ def test_a_repeated_id_gets_the_same_answer_and_one_run(with_server: Any) -> Non
     with_server(scenario)
 
 
+def test_a_large_answer_is_not_kept(with_server: Any) -> None:
+    async def scenario(server: Any) -> None:
+        runs = []
+
+        async def create(request: CreatePod) -> PodCreated:
+            runs.append(request.pod)
+            return PodCreated(cgroup="x" * (len(request.pod) * 10_000))
+
+        async with (
+            service.connect(server.settings, "executor") as executor,
+            service.connect(server.settings, "manager") as bus,
+            executor.serve({CREATE_POD: create}),
+        ):
+            for pod in ("x", "x", "xx", "xx"):
+                await _raw(bus, "cribus.unit.executor.create_pod", codec.Meta(id=pod), CreatePod(pod=pod))
+            assert runs == ["x", "xx", "xx"]
+
+    with_server(scenario)
+
+
 def test_one_cause_out_of_a_group_and_a_defect_is_internal(with_server: Any) -> None:
     async def scenario(server: Any) -> None:
         async def fails(error: Exception) -> None:
