@@ -59,7 +59,7 @@ async def call(connection: Connection, verb: Verb[Q, A], request: Q, target: tup
         id=uuid.uuid4().hex,
         deadline=time.time_ns() + int(timeout * 1e9),
         trace=log.current("trace") or uuid.uuid4().hex[:16],
-        sender=connection.service,
+        sender=connection.sender,
     )
     waiting = _Waiting()
     connection.answers[meta.id] = waiting.feed

@@ -55,6 +55,7 @@ class Connection:
         self.login = login
         self.node = login.node
         self.service = login.service
+        self.sender = login.service  # as which calls are told (api/trace.py)
         self.nats = Client()
         self.up = asyncio.Event()
         self.down = asyncio.Event()

@@ -23,10 +23,10 @@ class History:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def events(self, since: int) -> AsyncIterator[Event]:
-        """Events in the order in which they were told."""
+    async def events(self, since: int, kind: str = "*") -> AsyncIterator[Event]:
+        """Events of a kind in the order in which they were told."""
         node = self._connection.node
-        async for data in self._read(subjects.event_stream(node), subjects.event_filter(node), since):
+        async for data in self._read(subjects.event_stream(node), subjects.event_filter(node, kind), since):
             yield codec.unpack_message(Event, data)
 
     async def spans(self, since: int) -> AsyncIterator[Span]:

@@ -29,7 +29,7 @@ from cribus.errors import Aborted, CribusError, DeadlineExceeded, Internal, Unim
 Handler = Callable[[Any], Awaitable[Any]]
 Table = Mapping[Verb[Any, Any], Handler]
 _KEEP = 30.0  # seconds for which an answer is kept for a repeat
-_IDS = ("container", "pod", "container_id", "pod_sandbox_id")
+_IDS = ("container", "container_id", "pod", "pod_sandbox_id")
 _SHORT = 80  # characters of a field that is told whole; a longer one is not
 _LARGE = 16 << 10  # bytes beyond which an answer is not kept: lists are long, and asked for often
 _DRAIN = 5.0  # seconds that running requests get at the end
@@ -123,7 +123,9 @@ class Server:
             raise DeadlineExceeded(f"{name} arrived after its deadline and was not run")
         request = codec.to_message(verb.request, body)
         asked.id, asked.told = about(request, meta)
-        return await handler(request)
+        made = await handler(request)
+        asked.id = asked.id or _id_of(made)
+        return made
 
     async def _answer(self, reply: str, payloads: list[bytes], listening: str = "") -> None:
         """Send an answer; while the bus is away it waits in its job for the caller's repeat."""
@@ -178,14 +180,19 @@ class Server:
 
 def about(request: Any, meta: codec.Meta) -> tuple[str, dict[str, str]]:
     """What may be told of any request: the id that it is about, who asked, and its plain fields."""
-    told, id = {"caller": meta.sender}, ""
+    told = {"caller": meta.sender}
     for name in request.__struct_fields__:
         value = getattr(request, name)
-        if name in _IDS and isinstance(value, str):
-            id = id or value
-        elif isinstance(value, str | int) and value and not (isinstance(value, str) and len(value) > _SHORT):
+        if name in _IDS:
+            continue
+        if isinstance(value, str | int) and value and not (isinstance(value, str) and len(value) > _SHORT):
             told[name] = str(value)
-    return id, told
+    return _id_of(request), told
+
+
+def _id_of(message: Any) -> str:
+    """Of which container, else of which pod, a message is."""
+    return next((id for id in (getattr(message, name, "") for name in _IDS) if id and isinstance(id, str)), "")
 
 
 def _tell(job: _Job) -> None:

@@ -90,8 +90,14 @@ async def connect(settings: Settings, service: str) -> AsyncIterator[Bus]:
 
 def _started(service: str) -> Event:
     """So that whoever reads the history later sees which process did what, and what was interrupted."""
-    detail = {"pid": str(os.getpid()), "version": VERSION}
+    detail = {"pid": str(os.getpid()), "version": VERSION, "boot": _boot()}
     return Event(kind=news.SERVICE_STARTED, id=service, at=time.time_ns(), detail=detail)
+
+
+def _boot() -> str:
+    """Of this boot of the machine, no other has the same."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
 
 
 async def until_told_to_stop() -> None:

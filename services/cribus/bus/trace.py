@@ -134,7 +134,8 @@ class Trace:
         )
 
     async def going(self, _: Empty) -> Going:
-        """What is being done now."""
+        """What is being done now; by the time of the answer, what was done before has been told."""
+        await self.flush()
         passages = sorted(steps.going.copy(), key=lambda one: one.began)
         spans = [Span(name=one.name, began=one.began, id=one.id) for one in passages]
         threads = [one.thread for one in passages]

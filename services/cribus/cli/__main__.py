@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rmi": ("images", "remove images"),
     "load": ("images", "import images from an OCI layout or a docker archive"),
     "save": ("images", "export images to a file"),
+    "why": ("pods", "say why a pod is as it is: who asked what, what failed, who killed whom, what hangs"),
     "events": ("more", "print the node's events, one JSON object a line"),
     "completion": ("more", "print a shell's completion script"),
 }

@@ -19,7 +19,7 @@ _BASH = """_cribus() {{
 complete -F _cribus cribus
 """
 # What a command's words may be beyond its options: another command's ids.
-_IDS = {"rm": "pods -q", "logs": "ps -aq", "exec": "ps -q", "rmi": "images -q"}
+_IDS = {"rm": "pods -q", "why": "pods -q", "logs": "ps -aq", "exec": "ps -q", "rmi": "images -q"}
 
 
 def arguments(given: argparse.ArgumentParser) -> None:

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from cribus import config
@@ -27,6 +29,7 @@ async def connected(settings: Settings, patience: float = PATIENCE) -> AsyncIter
                 bus = await stack.enter_async_context(service.connect(settings, "cli"))
         except TimeoutError as error:
             raise Unavailable(f"the bus at {where} does not answer; `cribus up` starts the node") from error
+        bus.connection.sender = f"cribus {' '.join(sys.argv[1:2])} (pid {os.getpid()})"
         yield bus
 
 

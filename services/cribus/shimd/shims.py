@@ -44,12 +44,30 @@ class _Post:
         self.task: asyncio.Task[None] | None = None
         self.lost: _Lost | None = None  # the shim before, until its successor is ready
 
+    def lose(self, lost: "_Lost | None") -> None:
+        """Remember the shim that is no more, or forget it."""
+        if self.lost is not None and self.lost.pidfd >= 0:
+            os.close(self.lost.pidfd)
+        self.lost = lost
+
 
 class _Lost(NamedTuple):
-    """A shim that is no more, and how it ended."""
+    """A shim that is no more; `pidfd` is ours to close, or -1."""
 
     pid: int
+    pidfd: int
     how: str
+
+    def end(self) -> str:
+        """How it ended, where somebody knows: the kernel tells once it was reaped (Linux 6.15)."""
+        if self.how:
+            return self.how
+        status = process.pidfd_exit(self.pidfd)
+        if status is None:
+            return "it died"
+        if os.WIFSIGNALED(status):
+            return f"{signal.Signals(os.WTERMSIG(status)).name} from outside"
+        return f"it ended with status {os.WEXITSTATUS(status)}"
 
 
 class Shims:
@@ -68,7 +86,7 @@ class Shims:
     async def _adopt(self, pod: str) -> None:
         found = await adopt.find(self._roster.folder(pod))
         if pod not in self._posts:
-            self._open(pod, found).lost = None if found else _Lost(0, "it was gone when shimd started")
+            self._open(pod, found).lose(None if found else _Lost(0, -1, "it was gone when shimd started"))
 
     def _open(self, pod: str, found: Shim | None) -> _Post:
         post = self._posts[pod] = _Post(pod)
@@ -129,15 +147,18 @@ class Shims:
     async def _keep(self, post: _Post) -> None:
         """A shim for this pod, again and again, until it is to end."""
         deaths = 0
-        while not post.ending.is_set():
-            begun = time.monotonic()
-            if post.shim is None:
-                await self._begin(post)
-            if post.shim is not None:
-                await self._watch(post, post.shim)
-            deaths = deaths + 1 if time.monotonic() - begun < _YOUNG else 0
-            if deaths > _FREE:
-                await _pause(post.ending, min(_LAST_PAUSE, _FIRST_PAUSE * 2 ** (deaths - _FREE - 1)))
+        try:
+            while not post.ending.is_set():
+                begun = time.monotonic()
+                if post.shim is None:
+                    await self._begin(post)
+                if post.shim is not None:
+                    await self._watch(post, post.shim)
+                deaths = deaths + 1 if time.monotonic() - begun < _YOUNG else 0
+                if deaths > _FREE:
+                    await _pause(post.ending, min(_LAST_PAUSE, _FIRST_PAUSE * 2 ** (deaths - _FREE - 1)))
+        finally:
+            post.lose(None)
 
     async def _begin(self, post: _Post) -> None:
         """One that lives, else a new one."""
@@ -145,7 +166,7 @@ class Shims:
         if found is not None:
             self._take(post, found)
             post.ready.set()
-            post.lost = None
+            post.lose(None)
             return
         read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
@@ -162,9 +183,9 @@ class Shims:
 
     def _ready(self, post: _Post, shim: Shim) -> None:
         post.ready.set()
-        lost, post.lost = post.lost, None
-        if lost is not None and not post.ending.is_set():
-            detail = {"pid": str(lost.pid), "how": lost.how, "successor": str(shim.pid)}
+        if post.lost is not None and not post.ending.is_set():
+            detail = {"pid": str(post.lost.pid), "how": post.lost.end(), "successor": str(shim.pid)}
+            post.lose(None)
             self._tell(Event(kind=SHIM_REPLACED, id=post.pod, pod=post.pod, at=time.time_ns(), detail=detail))
 
     def _take(self, post: _Post, shim: Shim) -> None:
@@ -183,10 +204,9 @@ class Shims:
         post.shim = None
         post.ready.clear()
         if not post.ending.is_set():
-            post.lost = post.lost or _Lost(shim.pid, "it did not answer" if post.hung else _end_of(shim))
-            _logger.warning("shim died", extra={"pod": post.pod, "pid": shim.pid, "how": post.lost.how})
+            _logger.warning("shim died", extra={"pod": post.pod, "pid": shim.pid})
+        post.lose(_Lost(shim.pid, shim.pidfd, "it did not answer" if post.hung else ""))
         post.hung = False
-        os.close(shim.pidfd)
 
     async def _check(self, post: _Post, shim: Shim) -> None:
         await post.ready.wait()
@@ -199,16 +219,6 @@ class Shims:
                 post.hung = True
                 shim.kill()
                 return
-
-
-def _end_of(shim: Shim) -> str:
-    """How it ended, where the kernel tells (Linux 6.15)."""
-    status = process.pidfd_exit(shim.pidfd)
-    if status is None:
-        return "it died"
-    if os.WIFSIGNALED(status):
-        return f"{signal.Signals(os.WTERMSIG(status)).name} from outside"
-    return f"it ended with status {os.WEXITSTATUS(status)}"
 
 
 async def _ended(shim: Shim) -> None:

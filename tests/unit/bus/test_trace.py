@@ -163,7 +163,9 @@ def test_through_a_real_bus(with_server: Callable[[Scenario], None]) -> None:
                 with log.ids(trace="t7"):
                     await cli.call(manager.LEAVE, Empty(), timeout=5.0)
                 await bus.trace.flush()
-                [span] = [span async for span in cli.history.spans(0)]
+                while not (spans := [span async for span in cli.history.spans(0)]):  # nobody says when they are there
+                    pass
+                [span] = spans
             assert (span.name, span.trace, span.told) == ("manager.leave", "t7", {"caller": "cli"})
 
     with_server(scenario)

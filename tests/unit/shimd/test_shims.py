@@ -166,6 +166,7 @@ def test_who_was_replaced_and_how_it_ended_is_told(place: Place) -> None:
         assert place.news.empty(), "one that was ended on purpose is no news"
         await place.shims.start("b")
         place.started[-1].send_signal(signal.SIGTERM)
+        await asyncio.to_thread(place.started[-1].wait)
         event = await place.news.get()
         first, second = (str(process.pid) for process in place.started[-2:])
         assert (event.kind, event.id) == ("shim_replaced", "b")
