@@ -70,6 +70,7 @@ class Node:
         self.root = Path(f"/var/tmp/{self.tag}")
         self.config = base / "config.toml"
         self.socket = self.run_dir / "cribus.sock"
+        self.nri = self.run_dir / "nri" / "nri.sock"
         self.logs = base / "pods"
         self.logs.mkdir()
         second = (os.getpid() + next(_NODES)) % 80 + 20  # below those of test_network; two nodes must not share one
@@ -78,7 +79,7 @@ class Node:
             f'[bus]\nlisten = "127.0.0.1:{free_port()}"\n'
             f'[cgroups]\nroot = "{self.tag}"\n'
             f'[network]\nconf_dir = "{base}/cni"\nbridge = "{self.tag}"\nsubnet = "10.{second}.0.0/16"\n'
-            f'table = "{self.tag}"\n{extra}'
+            f'table = "{self.tag}"\n[nri]\nsocket = "{self.nri}"\n{extra}'
         )
         self.env = {**os.environ, "CRIBUS_CONFIG": str(self.config)}
 

@@ -58,6 +58,14 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     streaming: str = "127.0.0.1:0"
 
 
+class Nri(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The Node Resource Interface: where its plugins connect (empty: nowhere), and how long they may take, in s."""
+
+    socket: str = "/var/run/nri/nri.sock"
+    registration_timeout: float = 5.0  # to register, and again to take in what exists
+    request_timeout: float = 2.0
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     node: str = ""  # one NATS subject token; empty: the host's name
     root: str = "/var/lib/cribus"
@@ -68,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     network: Network = Network()
     images: Images = Images()
     gateway: Gateway = Gateway()
+    nri: Nri = Nri()
     handlers: dict[str, Handler] = {}
 
 

@@ -13,6 +13,7 @@ class Cribus(Side):
         base.mkdir(parents=True)
         self.node = Node(base, settings)
         super().__init__(base, self.node.socket)
+        self.nri = self.node.nri
         self.tag = self.node.tag
         self.cgroup = f"/{self.tag}"
         self.node.env[MARK] = self.tag

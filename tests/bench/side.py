@@ -19,6 +19,7 @@ class Side(ABC):
         self.tag = f"crbb{os.getpid()}{self.name}"
         self.cgroup = f"/{self.tag}"
         self.endpoint = f"unix://{socket}"
+        self.nri = base / "nri.sock"
         self.logs = base / "logs"
         self.logs.mkdir(parents=True)
 

@@ -54,7 +54,7 @@ def main() -> int:
     program = critest.build(chosen.programs)
     with prepared(chosen.side, chosen.programs) as (side, folder):
         began = time.monotonic()
-        results = critest.run(program, side.endpoint, folder, *chosen.options)
+        results = critest.run(program, side, folder, *chosen.options)
         took = time.monotonic() - began
         if chosen.log:
             chosen.log.write_bytes((folder / "critest.log").read_bytes())

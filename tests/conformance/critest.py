@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.peer import CRI_TOOLS
+from tests.bench.side import Side
 
 # The bytes of this public image cannot be made from anything but itself.
 IMPOSSIBLE = ("public image with digest should be pulled and removed",)
@@ -45,13 +46,14 @@ def build(programs: Path) -> Path:
     return program
 
 
-def run(program: Path, endpoint: str, folder: Path, *options: str) -> list[Result]:
+def run(program: Path, side: Side, folder: Path, *options: str) -> list[Result]:
     """Every spec's result. The suite's own words are in `folder`/critest.log."""
     report = folder / "report.json"
     command = [
         str(program),
-        f"-runtime-endpoint={endpoint}",
-        f"-image-endpoint={endpoint}",
+        f"-runtime-endpoint={side.endpoint}",
+        f"-image-endpoint={side.endpoint}",
+        f"-nri-socket={side.nri}",
         "-ginkgo.no-color",
         f"-ginkgo.json-report={report}",
         "-ginkgo.poll-progress-after=180s",

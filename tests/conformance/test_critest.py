@@ -20,7 +20,7 @@ def test_critest() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     program = critest.build(folder)
     with prepared("cribus", folder) as (side, work):
-        results = critest.run(program, side.endpoint, work)
+        results = critest.run(program, side, work)
     failed = [f"{one.name}: {one.message[:300]}" for one in critest.unexpected(results)]
     assert not failed, "\n".join(failed)
     assert sum(one.state == "passed" for one in results) >= PASSED

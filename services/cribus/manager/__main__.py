@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Coroutine
+from functools import partial
 
 from cribus import config, log
 from cribus.api import events
 from cribus.bus import service
 from cribus.errors import CribusError
-from cribus.manager import exits, verbs
+from cribus.manager import container_stop, container_update, exits, verbs
 from cribus.manager.node import Node
 from cribus.manager.open import open_node
 from cribus.manager.reconcile import reconcile
@@ -29,7 +30,12 @@ async def main() -> None:
         reader = asyncio.create_task(follow_exits(bus, node))
         try:
             await reconcile(node)
-            async with bus.serve(verbs.table(node), verbs.unheard(node)):
+            async with (
+                node.nri.serving(
+                    service.VERSION, partial(container_update.limit, node), partial(container_stop.evict, node)
+                ),
+                bus.serve(verbs.table(node), verbs.unheard(node)),
+            ):
                 await first_of(service.until_told_to_stop(), reader)
         finally:
             reader.cancel()

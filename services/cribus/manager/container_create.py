@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import time
+from typing import cast
 
 import msgspec
 
@@ -18,6 +19,7 @@ from cribus.api.cri.container import (
 )
 from cribus.api.cri.image import ImageSpec
 from cribus.api.cri.sandbox import PodSandboxConfig
+from cribus.api.cri.security import LinuxContainerResources
 from cribus.errors import FailedPrecondition, NotFound
 from cribus.manager import (
     container_remove,
@@ -28,11 +30,14 @@ from cribus.manager import (
     signals,
     sources,
     spec_build,
+    spec_resources,
     volumes,
 )
 from cribus.manager.node import Node
+from cribus.manager.nri.events import Event
 from cribus.manager.records import Container, Sandbox, State
 from cribus.manager.wanted import Wanted, pod_modes
+from cribus.oci.runtime_spec import Resources, Spec
 from cribus.oci.validate import validate
 from cribus.steps import Step
 
@@ -88,7 +93,8 @@ async def _make(node: Node, name: str, request: CreateContainerRequest) -> str:
             await lifecycle.begin(node, record)
             try:
                 record = await _set_up(node, record, pod)
-                await _created(node, record)
+                record = await _created(node, record)
+                await node.nri.tell(Event.POST_CREATE_CONTAINER, record)
             except Exception:
                 await undo(node, record)
                 raise
@@ -145,8 +151,9 @@ async def _set_up(node: Node, record: Container, pod: Sandbox) -> Container:
         cgroup=node.tree.container_path(pod.cgroup, record.id),
         volume_refs=wanted.sources.volume_refs,
     )
+    record, spec = await _adjusted(node, record, pod, spec_build.build(wanted, identity))
     kept = msgspec.structs.replace(record, state=State.CREATED)
-    spec = spec_build.build(wanted, identity, msgspec.json.encode(kept).decode())
+    spec["annotations"][spec_build.RECORD] = msgspec.json.encode(kept).decode()
     validate(spec)
     with _VOLUMES.of(record.id):
         await volumes.fill(wanted)
@@ -156,8 +163,25 @@ async def _set_up(node: Node, record: Container, pod: Sandbox) -> Container:
     return record
 
 
-async def _created(node: Node, record: Container) -> None:
-    await lifecycle.move(
+async def _adjusted(node: Node, record: Container, pod: Sandbox, spec: Spec) -> tuple[Container, Spec]:
+    """As NRI plugins want it. Raises FailedPrecondition when one refuses the container."""
+    made = await node.nri.create(pod, record, spec)
+    if made is None:
+        return record, spec
+    process, linux = made.spec["process"], made.spec["linux"]
+    limits = spec_resources.laid_over(spec_resources.resources(made.limits, node.host), made.extra)
+    linux["resources"] = cast(Resources, spec_resources.laid_over(linux["resources"], limits))
+    whole = spec_resources.merged(record.resources or LinuxContainerResources(), made.limits)
+    if process["oomScoreAdj"] != spec["process"]["oomScoreAdj"]:
+        process["oomScoreAdj"] = max(process["oomScoreAdj"], node.host.oom_score_floor)
+        whole = msgspec.structs.replace(whole, oom_score_adj=process["oomScoreAdj"])
+    known = whole if whole != LinuxContainerResources() else record.resources
+    cgroup = node.tree.spec_path(linux["cgroupsPath"], record.id)
+    return msgspec.structs.replace(record, resources=known, cgroup=cgroup), made.spec
+
+
+async def _created(node: Node, record: Container) -> Container:
+    return await lifecycle.move(
         node,
         record,
         State.CREATED,
@@ -166,6 +190,7 @@ async def _created(node: Node, record: Container) -> None:
         stop_signal=record.stop_signal,
         user=record.user,
         cgroup=record.cgroup,
+        resources=record.resources,
         volume_refs=record.volume_refs,
         unclaimed=names.given_up(time.time_ns()),
     )
@@ -185,6 +210,7 @@ async def undo(node: Node, record: Container) -> None:
     """
     try:
         await container_remove.teardown(node, record)
+        await node.nri.undone(record)
         await lifecycle.gone(node, record)
     except asyncio.CancelledError:
         raise

@@ -37,6 +37,7 @@ async def by_id(node: Node, id: str) -> None:
         if record.state in exits.ALIVE:
             await container_stop.kill(node, record)
         record = await lifecycle.move(node, record, State.REMOVING)
+        await node.nri.removed(record)
         await teardown(node, record)
         await lifecycle.gone(node, record)
 

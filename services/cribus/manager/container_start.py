@@ -8,12 +8,15 @@ import time
 from collections.abc import Awaitable
 from typing import TypeVar, cast
 
+import msgspec
+
 from cribus import log
 from cribus.api import executor, shim
 from cribus.api.cri.container import StartContainerRequest, StartContainerResponse
 from cribus.errors import CribusError, FailedPrecondition, Unavailable
 from cribus.manager import container_stop, exits, lifecycle, podfiles
 from cribus.manager.node import Node
+from cribus.manager.nri.events import Event
 from cribus.manager.records import Container, State
 from cribus.steps import Step
 
@@ -62,6 +65,7 @@ def _check(node: Node, record: Container) -> None:
 async def _start(node: Node, record: Container) -> None:
     try:
         created = await _created(node, record)
+        await node.nri.ask(Event.START_CONTAINER, msgspec.structs.replace(record, pid=created.pid))
         started_at = time.time_ns()
         await _both(
             _done(_GO, record, node.call(executor.START, executor.Named(container=record.id))),
@@ -71,6 +75,7 @@ async def _start(node: Node, record: Container) -> None:
         await _failed(node, record, error)
         raise
     running = await lifecycle.move(node, record, State.RUNNING, pid=created.pid, started_at=started_at)
+    await node.nri.tell(Event.POST_START_CONTAINER, running)
     over = node.exits.kept(record.id)
     if over is not None:
         await lifecycle.move(node, running, State.EXITED, **exits.fields(over, running))

@@ -35,7 +35,14 @@ async def stop(node: Node, request: StopContainerRequest) -> StopContainerRespon
             record = await _stopping(node, record)
     if record.state in exits.ALIVE:
         await _to_the_end(node, record, request.timeout)
+    await node.nri.settled(record.id)
     return StopContainerResponse()
+
+
+async def evict(node: Node, id: str, reason: str) -> None:
+    """An NRI plugin wants the container ended."""
+    _logger.warning("evicted", extra={"container": id, "reason": reason})
+    await stop(node, StopContainerRequest(container_id=id))
 
 
 async def _stopping(node: Node, record: Container) -> Container:

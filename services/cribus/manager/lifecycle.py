@@ -76,6 +76,8 @@ async def move(node: Node, record: R, to: State, **changes: Any) -> R:
         after = msgspec.structs.replace(now, state=to, changed_at=at, told=told, **changes)
         with _WRITE[type(after), to].of(after.id):
             await node.records.put(after)
+        if isinstance(after, Container) and to is State.EXITED:
+            node.nri.exited(after)
         if untold:
             await _tell(node.publish, news.of(node, after, kind, at))
     return after

@@ -12,6 +12,7 @@ from cribus.cgroups.tree import Tree
 from cribus.config import Settings
 from cribus.manager.host import Host
 from cribus.manager.names import Listened, Names
+from cribus.manager.nri.front import Front
 from cribus.manager.rates import Rates
 from cribus.manager.records import Records
 from cribus.manager.waiters import Waiters
@@ -75,6 +76,7 @@ class Node:
         self.locks = Locks()
         self.exits = Waiters()
         self.rates = Rates()
+        self.nri = Front(settings.nri, self.records, self.container_dir)
         self.layers: dict[str, tuple[float, FilesystemUsage]] = {}  # container → when seen, size of its layer
 
     def pod_dir(self, pod: str) -> str:

@@ -6,6 +6,7 @@ from cribus.api.cri.sandbox import RemovePodSandboxRequest, RemovePodSandboxResp
 from cribus.errors import NotFound
 from cribus.manager import container_remove, lifecycle, sandbox_stop
 from cribus.manager.node import Node
+from cribus.manager.nri.events import Event
 from cribus.manager.records import Sandbox, State
 
 
@@ -35,4 +36,5 @@ async def to_nothing(node: Node, record: Sandbox) -> None:
             raise outcome
     if not record.torn:
         await sandbox_stop.teardown(node, record)
+    await node.nri.tell(Event.REMOVE_POD_SANDBOX, record)
     await lifecycle.gone(node, record)

@@ -19,6 +19,7 @@ from cribus.api.cri.security import IDMapping
 from cribus.errors import InvalidArgument, Unimplemented
 from cribus.manager import lifecycle, names, podfiles, podnet, sandbox_stop, spec_namespaces
 from cribus.manager.node import Node
+from cribus.manager.nri.events import Event
 from cribus.manager.records import Sandbox, State
 from cribus.manager.wanted import pod_modes
 from cribus.steps import Step
@@ -66,6 +67,7 @@ async def _make(node: Node, name: str, request: RunPodSandboxRequest) -> str:
         await lifecycle.begin(node, record)
         try:
             record = await _set_up(node, record)
+            await node.nri.ask(Event.RUN_POD_SANDBOX, record)
             record = await _ready(node, record)
         except Exception as error:
             await undo(node, record, str(error))
@@ -190,6 +192,7 @@ async def undo(node: Node, record: Sandbox, reason: str) -> None:
     """
     try:
         await sandbox_stop.teardown(node, record)
+        await node.nri.undone(record)
         await lifecycle.gone(node, record)
     except Exception:
         _logger.exception("a failed pod could not be torn down yet", extra={"pod": record.id})

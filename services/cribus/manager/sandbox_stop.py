@@ -10,6 +10,7 @@ from cribus.api.cri.sandbox import StopPodSandboxRequest, StopPodSandboxResponse
 from cribus.errors import NotFound
 from cribus.manager import container_stop, lifecycle, podnet
 from cribus.manager.node import Node
+from cribus.manager.nri.events import Event
 from cribus.manager.records import Sandbox, State
 from cribus.steps import Step
 
@@ -49,6 +50,8 @@ async def teardown(node: Node, record: Sandbox) -> None:
     step is content with finding nothing. Raises the first failure, after trying what can be tried."""
     with _CONTAINERS.of(record.id):
         await _all(container_stop.end(node, one) for one in node.records.in_pod(record.id))
+    if record.state is not State.CREATING:
+        await node.nri.tell(Event.STOP_POD_SANDBOX, record)
     await _all((_network(node, record), _shim(node, record)))
     # Last, because the shim is found by what is in the run directory, should shimd be killed just now.
     with _NAMESPACES.of(record.id):

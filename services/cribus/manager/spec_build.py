@@ -14,11 +14,11 @@ from cribus.oci import runtime_spec
 from cribus.oci.runtime_spec import DeviceRule, Linux, Process, Resources, Spec
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-RECORD = "dev.cribus.record"  # annotation from which a lost record is rebuilt
+RECORD = "dev.cribus.record"  # annotation that CreateContainer adds: from it a lost record is rebuilt
 
 
-def build(wanted: Wanted, identity: users.Identity, record: str = "") -> Spec:
-    """The document. `record` is what reconcile needs to make a lost record anew.
+def build(wanted: Wanted, identity: users.Identity) -> Spec:
+    """The document.
 
     Raises InvalidArgument or FailedPrecondition with what is wrong in the configuration.
     """
@@ -27,7 +27,7 @@ def build(wanted: Wanted, identity: users.Identity, record: str = "") -> Spec:
         "root": {"path": "rootfs", "readonly": wanted.context.readonly_rootfs},
         "process": _process(wanted, identity),
         "mounts": mounts(wanted),
-        "annotations": {**_annotations(wanted), **({RECORD: record} if record else {})},
+        "annotations": _annotations(wanted),
         "linux": _linux(wanted),
     }
     spec["linux"].update(_filter(wanted, spec["process"]["capabilities"]["bounding"]))

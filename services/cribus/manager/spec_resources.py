@@ -1,5 +1,8 @@
 """CRI's resources as the runtime-spec's. Pure."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from cribus.api.cri.security import LinuxContainerResources
 from cribus.errors import FailedPrecondition, InvalidArgument
 from cribus.manager.host import Host
@@ -42,6 +45,22 @@ def merged(old: LinuxContainerResources, new: LinuxContainerResources) -> LinuxC
     """What holds after an update: a zero or empty field of the update changes nothing."""
     fields = {name: getattr(new, name) or getattr(old, name) for name in new.__struct_fields__}
     return LinuxContainerResources(**{**fields, "unified": {**old.unified, **new.unified}})
+
+
+def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Limits in the runtime-spec's shape with others over them; rules for devices are appended."""
+    made = dict(below)
+    for name, value in above.items():
+        if name == "devices":
+            made[name] = [*made.get(name, []), *value]
+        elif name == "hugepageLimits":
+            sizes = {one["pageSize"] for one in value}
+            made[name] = [one for one in made.get(name, []) if one["pageSize"] not in sizes] + value
+        elif isinstance(value, dict):
+            made[name] = {**made.get(name, {}), **value}
+        else:
+            made[name] = value
+    return made
 
 
 def _cpu(asked: LinuxContainerResources) -> Cpu:

@@ -177,12 +177,6 @@ def test_user_namespace() -> None:
     assert {"type": "user", "path": "/run/pods/p/ns/user"} in linux["namespaces"]
 
 
-def test_the_record_rides_along() -> None:
-    one = wanted()
-    spec = spec_build.build(one, spec_build.identity(one), "{}")
-    assert spec["annotations"][spec_build.RECORD] == "{}"
-
-
 def test_the_floor_of_the_oom_score() -> None:
     spec = built(host=Host(oom_score_floor=0), resources=LinuxContainerResources(oom_score_adj=-900))
     assert spec["process"]["oomScoreAdj"] == 0
