@@ -1,8 +1,9 @@
 """An NRI plugin for tests: connects, registers, and answers by a table of functions, in a thread of its own."""
 
+import contextlib
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ Answer = Callable[[Any], Message | None]
 class Plugin:
     """`answers`: method → what it answers; None is an empty answer. What was asked is in `asked`, in order."""
 
-    def __init__(self, path: Path, name: str, answers: dict[str, Answer] | None = None, events: int = 0) -> None:
+    def __init__(self, path: Path, name: str, answers: Mapping[str, Answer] | None = None, events: int = 0) -> None:
         self.index, _, self.base = name.partition("-")
         self.answers = answers or {}
         self.events = events
@@ -104,7 +105,9 @@ class Plugin:
             return [name for name, request in self.asked if id in _ids(request)]
 
     def close(self) -> None:
-        self.socket.shutdown(socket.SHUT_RDWR)
+        """Be gone. Idempotent."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
         self._thread.join(10)
         self.socket.close()
 

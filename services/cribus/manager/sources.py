@@ -176,5 +176,8 @@ def _stays(path: str, lower: list[str]) -> bool:
 
 
 def encode(spec: runtime_spec.Spec) -> bytes:
-    """config.json."""
-    return msgspec.json.encode(spec)
+    """config.json. An environment may hold bytes that are no text: they are escaped, and come out as they were."""
+    try:
+        return msgspec.json.encode(spec)
+    except UnicodeEncodeError:
+        return json.dumps(spec).encode()

@@ -142,5 +142,10 @@ def test_names_of_image_volumes_are_like_ids() -> None:
     assert names == ["0000" + "c" * 60, "0001" + "c" * 60]
 
 
+def test_bytes_that_are_no_text_come_out_as_they_were() -> None:
+    spec = json.loads(sources.encode({"process": {"env": ["A=\udcff"]}}))
+    assert spec["process"]["env"][0].encode(errors="surrogateescape") == b"A=\xff"
+
+
 def test_encode() -> None:
     assert json.loads(sources.encode({"ociVersion": "1.3.0"})) == {"ociVersion": "1.3.0"}

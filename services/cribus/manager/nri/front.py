@@ -51,7 +51,6 @@ class Front:
                 await self._admitted(self._opened(version, limit, evict), (reader, writer))
             finally:
                 self._connections.discard(task)
-                writer.close()
 
         if not self._settings.socket:
             yield

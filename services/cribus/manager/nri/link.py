@@ -92,7 +92,7 @@ class Link:
         """End it; the first reason stays."""
         if not self.over:
             self.over = why
-        self._writer.close()
+        self._writer.transport.abort()  # a close would wait for a plugin that does not read
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(Lost(self.over))
@@ -107,19 +107,17 @@ class Link:
             if waiting is not None and not waiting.done():
                 waiting.set_result(decode(Response, frame.data))
         elif connection == frames.RUNTIME and frame.kind == frames.REQUEST:
-            task = asyncio.ensure_future(self._answer(frame.stream, decode(Request, frame.data)))
+            serve = self._response if len(self._serving) < _AT_ONCE else _refused
+            task = asyncio.ensure_future(self._answer(frame.stream, decode(Request, frame.data), serve))
             self._serving.add(task)
             task.add_done_callback(self._serving.discard)
         else:
             raise Malformed(f"a frame of kind {frame.kind} on connection {connection}")
 
-    async def _answer(self, stream: int, request: Request) -> None:
-        if len(self._serving) > _AT_ONCE:
-            response = Response(status=Status(code=RESOURCE_EXHAUSTED, message="too many questions at a time"))
-        else:
-            response = await self._response(request)
+    async def _answer(self, stream: int, request: Request, serve: Callable[[Request], Awaitable[Response]]) -> None:
+        answer = Frame(stream, frames.RESPONSE, encode(await serve(request)))
         with contextlib.suppress(OSError):  # it is gone: `run` says so
-            await self._send(frames.RUNTIME, Frame(stream, frames.RESPONSE, encode(response)))
+            await self._send(frames.RUNTIME, answer)
 
     async def _response(self, request: Request) -> Response:
         try:
@@ -128,6 +126,10 @@ class Link:
             return Response(status=Status(code=UNKNOWN, message=f"{request.method} cannot be read: {error}"))
         except CribusError as error:
             return Response(status=Status(code=_CODES.get(error.code, UNKNOWN), message=error.message))
+
+
+async def _refused(request: Request) -> Response:
+    return Response(status=Status(code=RESOURCE_EXHAUSTED, message=f"{request.method}: too many questions at a time"))
 
 
 _CODES = {

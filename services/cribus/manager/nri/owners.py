@@ -48,7 +48,7 @@ class Owners:
     def claim(self, plugin: str, container: str, field: int, key: str = "") -> None:
         """Raises FailedPrecondition when another plugin has set it."""
         owner = self._owners.get((container, field, key))
-        if owner is not None and owner != _REMOVED + plugin:
+        if owner not in (None, plugin, _REMOVED + plugin):
             what = f"{_noun(field)} {key}".strip()
             raise FailedPrecondition(
                 f"NRI plugins {owner.removeprefix(_REMOVED)} and {plugin} both set {what} of container {container}"

@@ -59,18 +59,13 @@ class Plugin:
             self._registered.set_exception(Lost(self.link.over))
 
     async def register(self, settings: Nri, version: str) -> None:
-        """Wait for its registration, and configure it. Raises Lost or Refused, and has thrown it out then."""
+        """Wait for its registration, and configure it. Raises Lost or Refused."""
         try:
             async with asyncio.timeout(settings.registration_timeout):
                 await self._registered
-            await self._configure(settings, version)
         except TimeoutError as error:
-            late = Lost(f"it did not register within {settings.registration_timeout:g} s")
-            self.throw_out(str(late))
-            raise late from error
-        except (Lost, Refused) as error:
-            self.throw_out(str(error))
-            raise
+            raise Lost(f"it did not register within {settings.registration_timeout:g} s") from error
+        await self._configure(settings, version)
 
     async def _configure(self, settings: Nri, version: str) -> None:
         request = m.ConfigureRequest(
@@ -118,8 +113,8 @@ class Plugin:
         return answer()
 
     def throw_out(self, why: str) -> None:
-        if not self.link.over:
-            _logger.error("NRI plugin thrown out", extra={"plugin": self.name, "cause": why})
+        """Ask it nothing more."""
+        _logger.error("NRI plugin thrown out", extra={"plugin": self.name, "cause": why})
         self.link.close(why)
 
     async def _serve(self, service: str, method: str, payload: bytes) -> bytes:
