@@ -5,16 +5,16 @@ import asyncio
 import contextlib
 import logging
 
-from cribus.manager.nri.link import Lost, Refused
+from cribus.manager.nri.link import Lost, Refused, Streams
 from cribus.manager.nri.plugin import Plugin
 from cribus.manager.nri.rounds import Rounds
 
 _logger = logging.getLogger(__name__)
 
 
-async def admit(rounds: Rounds, streams: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
+async def admit(rounds: Rounds, streams: Streams) -> None:
     """Serve one plugin until it is gone."""
-    plugin = Plugin(*streams, rounds.updated)
+    plugin = Plugin(streams, rounds.updated)
     reading = asyncio.ensure_future(plugin.run())
     try:
         await plugin.register(rounds.settings, rounds.runtime.version)

@@ -16,6 +16,7 @@ _AT_ONCE = 16  # questions of a plugin that are worked on at a time
 _CHUNK = 64 << 10
 UNKNOWN, RESOURCE_EXHAUSTED, UNIMPLEMENTED = 2, 8, 12  # google.rpc.Code
 
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 # (service, method, payload) → payload. Raises CribusError, or Malformed.
 Serve = Callable[[str, str, bytes], Awaitable[bytes]]
 
@@ -34,10 +35,11 @@ class Refused(Exception):
 
 
 class Link:
-    """`run` reads until the end; `call` asks meanwhile."""
+    """`run` reads until the end; `call` asks the plugin's service meanwhile."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, serve: Serve) -> None:
-        self._reader, self._writer, self._serve = reader, writer, serve
+    def __init__(self, streams: Streams, service: str, serve: Serve) -> None:
+        self._reader, self._writer = streams
+        self._service, self._serve = service, serve
         self._waiting: dict[int, asyncio.Future[Response]] = {}
         self._serving: set[asyncio.Task[None]] = set()
         self._stream = -1
@@ -61,13 +63,13 @@ class Link:
                 task.cancel()
             await asyncio.gather(*self._serving, return_exceptions=True)
 
-    async def call(self, service: str, method: str, request: Message, answer: type[A], seconds: float) -> A:
+    async def call(self, method: str, request: Message, answer: type[A], seconds: float) -> A:
         """Ask, and wait at most so long. Raises Refused, or Lost: nothing can be asked after that."""
         payload = encode(request)
         self._stream += 2
         stream = self._stream
         waiting = self._waiting[stream] = asyncio.get_running_loop().create_future()
-        question = Request(service=service, method=method, payload=payload, timeout_nano=int(seconds * 1e9))
+        question = Request(service=self._service, method=method, payload=payload, timeout_nano=int(seconds * 1e9))
         try:
             if self.over:
                 raise Lost(self.over)

@@ -11,7 +11,7 @@ from cribus.config import Nri
 from cribus.errors import FailedPrecondition, InvalidArgument, Unimplemented
 from cribus.manager.nri import messages as m
 from cribus.manager.nri.events import ALL, Event, is_set
-from cribus.manager.nri.link import UNIMPLEMENTED, Link, Lost, Refused
+from cribus.manager.nri.link import UNIMPLEMENTED, Link, Lost, Refused, Streams
 from cribus.manager.nri.protobuf import Message, decode, encode
 
 A = TypeVar("A", bound=Message)
@@ -40,8 +40,8 @@ Update = Callable[[m.UpdateContainersRequest], Awaitable[m.UpdateContainersRespo
 class Plugin:
     """`update` is what happens when it asks for updates of containers by itself."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, update: Update) -> None:
-        self.link = Link(reader, writer, self._serve)
+    def __init__(self, streams: Streams, update: Update) -> None:
+        self.link = Link(streams, SERVICE, self._serve)
         self.index = self.base = ""
         self.events = 0
         self._update = update
@@ -75,7 +75,7 @@ class Plugin:
             request_timeout=int(settings.request_timeout * 1000),
             nri_version=VERSION,
         )
-        answer = await self.link.call(SERVICE, "Configure", request, m.ConfigureResponse, settings.request_timeout)
+        answer = await self.link.call("Configure", request, m.ConfigureResponse, settings.request_timeout)
         if answer.events & ~ALL:
             raise Lost(f"it subscribes events that do not exist: {answer.events & ~ALL:#x}")
         self.events = answer.events or ALL
@@ -101,7 +101,7 @@ class Plugin:
     async def _call(self, event: Event, request: Message, answer: type[A], seconds: float) -> A:
         if event not in self._old:
             try:
-                return await self.link.call(SERVICE, event.method, request, answer, seconds)
+                return await self.link.call(event.method, request, answer, seconds)
             except Refused as error:
                 if error.code != UNIMPLEMENTED or event not in _ONCE_STATE_CHANGE:
                     raise
@@ -109,7 +109,7 @@ class Plugin:
             _logger.warning("an old NRI plugin: it wants StateChange", extra={"plugin": self.name, "event": event.name})
         pod, container = getattr(request, "pod", None), getattr(request, "container", None)
         changed = m.StateChangeEvent(event=int(event), pod=pod, container=container)
-        await self.link.call(SERVICE, "StateChange", changed, m.Empty, seconds)
+        await self.link.call("StateChange", changed, m.Empty, seconds)
         return answer()
 
     def throw_out(self, why: str) -> None:

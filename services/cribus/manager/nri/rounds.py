@@ -17,7 +17,7 @@ from cribus.manager.nri.events import Event
 from cribus.manager.nri.existing import Existing
 from cribus.manager.nri.link import Lost, Refused
 from cribus.manager.nri.owners import Owners
-from cribus.manager.nri.plugin import SERVICE, Plugin
+from cribus.manager.nri.plugin import Plugin
 from cribus.manager.nri.protobuf import Message
 from cribus.manager.nri.synchronize import parts
 from cribus.manager.records import Container, Sandbox
@@ -87,7 +87,7 @@ class Rounds:
         try:
             async with asyncio.timeout(seconds), contextlib.aclosing(parts(self._existing.moment())) as told:
                 async for part in told:
-                    answer = await plugin.link.call(SERVICE, "Synchronize", part, m.SynchronizeResponse, seconds)
+                    answer = await plugin.link.call("Synchronize", part, m.SynchronizeResponse, seconds)
                     if part.more and not answer.more:
                         raise Lost("it does not take what exists in parts; a newer plugin would")
                     updates += answer.update
@@ -100,7 +100,7 @@ class Rounds:
     async def shut_down(self) -> None:
         """The runtime stops: tell everybody, wait for nobody longer than a request may take."""
         seconds = self.settings.request_timeout
-        calls = (one.link.call(SERVICE, "Shutdown", m.Empty(), m.Empty, seconds) for one in self._plugins)
+        calls = (one.link.call("Shutdown", m.Empty(), m.Empty, seconds) for one in self._plugins)
         await asyncio.gather(*calls, *self._later, return_exceptions=True)
 
     # Questions about pods and containers

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import json
 import shutil
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,9 +16,11 @@ import pytest
 from cribus.config import Nri
 from cribus.manager import container_stop, container_update
 from cribus.manager.node import Node
+from cribus.manager.nri import messages as m
+from cribus.manager.nri.protobuf import Message
 
 from tests.harness import until
-from tests.nri import Answer, Plugin
+from tests.nri import Answer, Plugin, Refusal
 from tests.unit.manager.conftest import World
 
 
@@ -79,3 +83,39 @@ def staged(world: World) -> Staged:
             shutil.rmtree(folder)
 
     return stage
+
+
+# What plugins answer, and what came of it
+
+
+def adjusting(**given: Any) -> Callable[[Any], Message]:
+    return lambda _: m.CreateContainerResponse(adjust=m.ContainerAdjustment(**given))
+
+
+def refusing(request: Any) -> Message:
+    raise Refusal("not on my node")
+
+
+def limits(id: str, limit: int, ignore: bool = False) -> m.ContainerUpdate:
+    resources = m.Resources(memory=m.Memory(limit=limit))
+    return m.ContainerUpdate(container_id=id, linux=m.LinuxContainerUpdate(resources=resources), ignore_failure=ignore)
+
+
+def spec(world: World, container: str) -> Any:
+    return json.loads(Path(f"{world.node.container_dir(container)}/config.json").read_text())
+
+
+def asked_limits(world: World) -> list[tuple[str, Any]]:
+    return [(one.container, one.resources) for name, one in world.asked if name == "executor.update"]
+
+
+def memory(world: World, container: str) -> int:
+    resources = world.node.records.containers[container].resources
+    return resources.memory_limit_in_bytes if resources else 0
+
+
+def hanging(gate: threading.Event) -> Callable[[Any], Message | None]:
+    def answer(request: Any) -> None:
+        gate.wait(10)
+
+    return answer

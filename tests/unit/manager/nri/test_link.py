@@ -47,7 +47,7 @@ async def echo(service: str, method: str, payload: bytes) -> bytes:
 @contextlib.asynccontextmanager
 async def linked() -> AsyncIterator[tuple[Link, Peer]]:
     ours, theirs = socket.socketpair()
-    link = Link(*await asyncio.open_unix_connection(sock=ours), echo)
+    link = Link(await asyncio.open_unix_connection(sock=ours), "S", echo)
     peer = Peer(*await asyncio.open_unix_connection(sock=theirs))
     reading = asyncio.ensure_future(link.run())
     try:
@@ -59,7 +59,7 @@ async def linked() -> AsyncIterator[tuple[Link, Peer]]:
 
 
 def ask(link: Link, seconds: float = 5) -> asyncio.Future[m.SynchronizeResponse]:
-    return asyncio.ensure_future(link.call("S", "M", m.PluginInstance(name="n"), m.SynchronizeResponse, seconds))
+    return asyncio.ensure_future(link.call("M", m.PluginInstance(name="n"), m.SynchronizeResponse, seconds))
 
 
 def test_a_question_and_its_answer(run: Run) -> None:
@@ -118,7 +118,7 @@ def test_who_does_not_read_is_late_too(run: Run) -> None:
             peer.reader._transport.pause_reading()  # type: ignore[attr-defined]
             big = m.PluginInstance(name="x" * 3_000_000)
             with pytest.raises(Lost, match="did not answer"):
-                await link.call("S", "M", big, m.Empty, 0.1)
+                await link.call("M", big, m.Empty, 0.1)
 
     run(story())
 
