@@ -5,7 +5,7 @@ import logging
 import os
 import secrets
 import time
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -20,7 +20,7 @@ from cribus.api.cri.container import (
 from cribus.api.cri.image import ImageSpec
 from cribus.api.cri.sandbox import PodSandboxConfig
 from cribus.api.cri.security import LinuxContainerResources
-from cribus.errors import FailedPrecondition, NotFound
+from cribus.errors import FailedPrecondition, NotFound, Unimplemented
 from cribus.manager import (
     container_remove,
     create_check,
@@ -41,7 +41,12 @@ from cribus.oci.runtime_spec import Resources, Spec
 from cribus.oci.validate import validate
 from cribus.steps import Step
 
+if TYPE_CHECKING:
+    from cribus.manager.nri.rounds import Adjusted
+
 _logger = logging.getLogger(__name__)
+# Of a runtime-spec's process and linux: what only outside runtimes set.
+_ONLY_OUTSIDE = {"scheduler", "ioPriority", "memoryPolicy", "netDevices", "intelRdt"}
 _LAYER = Step("manager.create.layer")
 _SOURCES = Step("manager.create.sources")
 _VOLUMES = Step("manager.create.volumes")
@@ -168,6 +173,7 @@ async def _adjusted(node: Node, record: Container, pod: Sandbox, spec: Spec) -> 
     made = await node.nri.create(pod, record, spec)
     if made is None:
         return record, spec
+    _check(node, pod, made)
     process, linux = made.spec["process"], made.spec["linux"]
     limits = spec_resources.laid_over(spec_resources.resources(made.limits, node.host), made.extra)
     linux["resources"] = cast(Resources, spec_resources.laid_over(linux["resources"], limits))
@@ -178,6 +184,20 @@ async def _adjusted(node: Node, record: Container, pod: Sandbox, spec: Spec) -> 
     known = whole if whole != LinuxContainerResources() else record.resources
     cgroup = node.tree.spec_path(linux["cgroupsPath"], record.id)
     return msgspec.structs.replace(record, resources=known, cgroup=cgroup), made.spec
+
+
+def _check(node: Node, pod: Sandbox, made: "Adjusted") -> None:
+    """Raises Unimplemented for what would be wanted in vain."""
+    if made.cdi_devices:
+        names = ", ".join(made.cdi_devices)
+        raise Unimplemented(f"NRI plugins want the CDI devices {names}, which are not supported; use devices")
+    handler = node.settings.handlers.get(pod.handler)
+    vain = [] if handler and handler.path else _ONLY_OUTSIDE & (made.spec["process"].keys() | made.spec["linux"].keys())
+    if vain:
+        raise Unimplemented(
+            f"NRI plugins want {', '.join(sorted(vain))}, which the built-in executor does not set; "
+            "give the pod a runtime handler with an outside runtime that does"
+        )
 
 
 async def _created(node: Node, record: Container) -> Container:

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import socket
+import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -44,6 +46,12 @@ class Link:
         self._serving: set[asyncio.Task[None]] = set()
         self._stream = -1
         self.over = ""  # why nothing comes any more
+
+    def pid(self) -> int:
+        """Of the peer."""
+        trunk = self._writer.get_extra_info("socket")
+        credentials: bytes = trunk.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 4)
+        return int.from_bytes(credentials, sys.byteorder)
 
     async def run(self) -> None:
         """Take what the plugin sends until it is gone or `close` was called; what waits is told."""

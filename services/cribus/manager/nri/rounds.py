@@ -40,11 +40,13 @@ class Runtime(NamedTuple):
 
 
 class Adjusted(NamedTuple):
-    """A container that is being made: its spec, its limits in CRI's words, and those for which CRI has none."""
+    """A container that is being made: its spec, and what is still to be put into it: limits in CRI's words,
+    those for which CRI has none, and CDI devices by their names."""
 
     spec: Spec
     limits: LinuxContainerResources
     extra: resources.Extra
+    cdi_devices: list[str]
 
 
 class Rounds:
@@ -155,7 +157,7 @@ class Rounds:
         await self._apply(creation.updates.all(), creation.updates.evictions)
         wanted = creation.adjust
         limits, extra = resources.to_cri(wanted.linux.resources if wanted.linux else None)
-        return Adjusted(adjust.adjusted(spec, wanted), limits, extra)
+        return Adjusted(adjust.adjusted(spec, wanted), limits, extra, [one.name for one in wanted.cdi_devices])
 
     async def _created(self, pod: Sandbox, record: Container, spec: Spec) -> Creation:
         told = describe.pod(pod)

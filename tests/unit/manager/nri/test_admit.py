@@ -1,6 +1,7 @@
 """Connections that come to nothing."""
 
 import asyncio
+import os
 import socket
 
 import pytest
@@ -25,6 +26,7 @@ def test_who_says_nothing_is_thrown_out_and_hinders_nobody(
             assert not mute.over.is_set()
             assert await asyncio.to_thread(mute.over.wait, 5)
             assert any("did not register within" in cause for cause in causes(caplog))
+            assert any(getattr(one, "plugin", "") == f"of process {os.getpid()}" for one in caplog.records)
 
     run(story())
 

@@ -8,7 +8,7 @@ import pytest
 from cribus.api.cri import container as c
 from cribus.api.cri import sandbox as s
 from cribus.api.cri.security import LinuxContainerResources
-from cribus.errors import FailedPrecondition
+from cribus.errors import FailedPrecondition, Unimplemented
 from cribus.manager import container_remove, container_stop, container_update, sandbox_remove, sandbox_stop
 from cribus.manager.nri import messages as m
 from cribus.manager.nri.events import ALL
@@ -163,6 +163,26 @@ def test_an_adjusted_container(staged: Staged, run: Run) -> None:
             assert record.resources == LinuxContainerResources(memory_limit_in_bytes=1 << 20, oom_score_adj=500)
             # and the copy from which a lost record is rebuilt says the same
             assert json.loads(document["annotations"]["dev.cribus.record"])["cgroup"] == "/elsewhere/c"
+
+    run(story())
+
+
+VAIN: dict[str, dict[str, Any]] = {
+    "scheduler": {"linux": m.LinuxContainerAdjustment(scheduler=m.Scheduler(policy=3))},
+    "ioPriority": {"linux": m.LinuxContainerAdjustment(io_priority=m.IOPriority(kind=2))},
+    "netDevices": {"linux": m.LinuxContainerAdjustment(net_devices={"eth7": m.NetDevice(name="net1")})},
+    "CDI devices vendor.com/class=one": {"cdi_devices": [m.CDIDevice(name="vendor.com/class=one")]},
+}
+
+
+@pytest.mark.parametrize("what", VAIN)
+def test_what_would_be_wanted_in_vain_is_refused(staged: Staged, run: Run, what: str) -> None:
+    async def story() -> None:
+        async with staged() as stage:
+            await stage.plugin("00-x", {"CreateContainer": adjusting(**VAIN[what])})
+            error = await failing(stage.world.created(await stage.world.pod()))
+            assert isinstance(error, Unimplemented)
+            assert f"want the {what}" in error.message or f"want {what}" in error.message
 
     run(story())
 
