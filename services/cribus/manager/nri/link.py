@@ -46,12 +46,9 @@ class Link:
         self._serving: set[asyncio.Task[None]] = set()
         self._stream = -1
         self.over = ""  # why nothing comes any more
-
-    def pid(self) -> int:
-        """Of the peer."""
         trunk = self._writer.get_extra_info("socket")
         credentials: bytes = trunk.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 4)
-        return int.from_bytes(credentials, sys.byteorder)
+        self.pid = int.from_bytes(credentials, sys.byteorder)  # of the peer
 
     async def run(self) -> None:
         """Take what the plugin sends until it is gone or `close` was called; what waits is told."""

@@ -51,7 +51,7 @@ class Plugin:
     @property
     def name(self) -> str:
         """As it registered, its pid before that."""
-        return f"{self.index}-{self.base}" if self.base else f"of process {self.link.pid()}"
+        return f"{self.index}-{self.base}" if self.base else f"of process {self.link.pid}"
 
     async def run(self) -> None:
         """Read until it is gone."""
