@@ -73,23 +73,37 @@ async def _set(node: Node, id: str, asked: LinuxContainerResources, extra: dict[
 def _write_spec(node: Node, record: Container, limits: dict[str, Any]) -> None:
     """The spec says what holds; a container that is not started yet is made by it."""
     path = f"{node.container_dir(record.id)}/config.json"
-    with open(path, "rb") as file:
-        spec = json.load(file)
+    try:
+        with open(path, "rb") as file:
+            spec = json.load(file)
+    except FileNotFoundError as error:
+        raise FailedPrecondition(
+            f"container {record.id} was created before the host was started and cannot run any more; remove it"
+        ) from error
     spec["linux"]["resources"] = spec_resources.laid_over(spec["linux"]["resources"], limits)
     podfiles.write_atomic(path, json.dumps(spec).encode(), 0o600)
 
 
 async def update_pod(node: Node, request: s.UpdatePodSandboxResourcesRequest) -> s.UpdatePodSandboxResourcesResponse:
-    """Remember what the pod may use. The limits of its cgroup_parent are set by who made that (the
-    kubelet); nothing below it changes. Raises NotFound."""
+    """Limit the pod's own cgroup, the one below its cgroup_parent, to its resources and overhead.
+
+    The first update does so, not RunPodSandbox: until then the limits of the cgroup_parent, which whoever
+    made that (the kubelet) sets, hold alone. Raises NotFound, InvalidArgument, or FailedPrecondition for a
+    pod that is not ready or uses more memory than that.
+    """
     record = node.records.sandbox(request.pod_sandbox_id)
     await node.nri.update_pod(record, request.overhead, request.resources)
     async with node.locks.of(record.id):
         record = node.records.sandbox(record.id)
+        if record.state is not State.READY:
+            raise FailedPrecondition(f"pod {record.id} is {record.state}: its resources cannot change")
         linux = record.config.linux or s.LinuxPodSandboxConfig()
         linux = msgspec.structs.replace(
             linux, overhead=request.overhead or linux.overhead, resources=request.resources or linux.resources
         )
+        whole = spec_resources.of_pod(linux.resources, linux.overhead)
+        limits = msgspec.to_builtins(spec_resources.resources(whole, node.host))
+        await asyncio.to_thread(node.tree.apply, record.cgroup, limits)
         record = await lifecycle.change(node, record, config=msgspec.structs.replace(record.config, linux=linux))
     await node.nri.tell(Event.POST_UPDATE_POD_SANDBOX, record)
     return s.UpdatePodSandboxResourcesResponse()

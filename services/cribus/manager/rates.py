@@ -8,7 +8,7 @@ _CLOSE = 250_000_000  # ns: a younger sample is no base for a rate, its rate sti
 class _Sample(NamedTuple):
     at: int
     used: int
-    rate: int | None
+    rate: int
 
 
 class Rates:
@@ -17,15 +17,14 @@ class Rates:
     def __init__(self) -> None:
         self._last: dict[str, _Sample] = {}
 
-    def nano_cores(self, id: str, at: int, used: int) -> int | None:
-        """Nanocores (CPU ns a second) since the sample before; None for the first one."""
+    def nano_cores(self, id: str, at: int, used: int, born: int) -> int:
+        """Nanocores (CPU ns a second) since the sample before; the first time since it was born."""
         before = self._last.get(id)
         if before is None or used < before.used:
-            self._last[id] = _Sample(at, used, None)
-            return None
-        if at - before.at < _CLOSE:
+            before = _Sample(born, 0, 0)
+        elif at - before.at < _CLOSE:
             return before.rate
-        rate = (used - before.used) * 1_000_000_000 // (at - before.at)
+        rate = (used - before.used) * 1_000_000_000 // max(1, at - before.at)
         self._last[id] = _Sample(at, used, rate)
         return rate
 

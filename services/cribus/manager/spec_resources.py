@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from cribus.api.cri.security import LinuxContainerResources
 from cribus.errors import FailedPrecondition, InvalidArgument
 from cribus.manager.host import Host
@@ -61,6 +63,24 @@ def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, A
         else:
             made[name] = value
     return made
+
+
+def of_pod(
+    resources: LinuxContainerResources | None, overhead: LinuxContainerResources | None
+) -> LinuxContainerResources:
+    """What a pod may use: what its containers may together, and what it costs besides. Without a limit of the
+    former there is none: the overhead alone would be too little."""
+    base, more = resources or LinuxContainerResources(), overhead or LinuxContainerResources()
+    period = base.cpu_period or 100_000
+    extra = more.cpu_quota * period // (more.cpu_period or 100_000)
+    return msgspec.structs.replace(
+        base,
+        cpu_shares=base.cpu_shares and base.cpu_shares + more.cpu_shares,
+        cpu_quota=base.cpu_quota + extra if base.cpu_quota > 0 else base.cpu_quota,
+        memory_limit_in_bytes=base.memory_limit_in_bytes + more.memory_limit_in_bytes
+        if base.memory_limit_in_bytes > 0
+        else base.memory_limit_in_bytes,
+    )
 
 
 def _cpu(asked: LinuxContainerResources) -> Cpu:

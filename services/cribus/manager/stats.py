@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from cribus.api import images
 from cribus.api.cri import stats as u
@@ -21,7 +22,8 @@ _logger = logging.getLogger(__name__)
 
 async def container(node: Node, request: u.ContainerStatsRequest) -> u.ContainerStatsResponse:
     """Raises NotFound."""
-    return u.ContainerStatsResponse(stats=await _container(node, node.records.container(request.container_id)))
+    record = node.records.container(request.container_id)
+    return u.ContainerStatsResponse(stats=(await _of_containers(node, [record]))[0])
 
 
 def _fitting_containers(node: Node, request: u.ListContainerStatsRequest) -> Iterable[Container]:
@@ -39,7 +41,7 @@ def _fitting_containers(node: Node, request: u.ListContainerStatsRequest) -> Ite
 
 async def _telling_containers(node: Node, found: Sequence[Container]) -> u.ListContainerStatsResponse:
     _forget(node)
-    return u.ListContainerStatsResponse(stats=list(await asyncio.gather(*(_container(node, one) for one in found))))
+    return u.ListContainerStatsResponse(stats=await _of_containers(node, found))
 
 
 list_containers = paging.whole(_fitting_containers, _telling_containers)
@@ -72,23 +74,44 @@ list_sandboxes = paging.whole(_fitting_sandboxes, _telling_sandboxes)
 page_sandboxes = paging.paged(_fitting_sandboxes, _telling_sandboxes)
 
 
-async def _container(node: Node, record: Container) -> u.ContainerStats:
+async def _of_containers(node: Node, found: Sequence[Container]) -> list[u.ContainerStats]:
+    sizes = await asyncio.gather(*(layer(node, one.id) for one in found))
+    seen = await _seen(node, [one for one in found if one.state in exits.ALIVE])
+    return [_container(node, one, (size, seen.get(one.id))) for one, size in zip(found, sizes, strict=True)]
+
+
+class _Usage(NamedTuple):
+    """What a cgroup had used, and when (ns since the epoch)."""
+
+    at: int
+    read: cgroup_stats.Stats
+
+
+async def _seen(node: Node, found: Sequence[Container | Sandbox]) -> dict[str, _Usage]:
+    """By id. Hundreds of files for a few dozen containers: other requests go on meanwhile."""
+
+    def look() -> dict[str, _Usage]:
+        return {one.id: _Usage(time.time_ns(), cgroup_stats.read(node.tree, one.cgroup)) for one in found}
+
+    return await asyncio.to_thread(look) if found else {}
+
+
+def _container(node: Node, record: Container, what: tuple[u.FilesystemUsage | None, _Usage | None]) -> u.ContainerStats:
     attributes = u.ContainerAttributes(
         id=record.id,
         metadata=record.config.metadata,
         labels=record.config.labels,
         annotations=record.config.annotations,
     )
-    size = await layer(node, record.id)
-    if record.state not in exits.ALIVE:
+    size, usage = what
+    if usage is None:
         return u.ContainerStats(attributes=attributes, writable_layer=size)
-    now, read = time.time_ns(), cgroup_stats.read(node.tree, record.cgroup)
     return u.ContainerStats(
         attributes=attributes,
-        cpu=_cpu(node, record.id, now, read),
-        memory=_memory(now, read),
-        swap=_swap(now, read),
-        io=u.IoUsage(timestamp=now, psi=_psi(read, "io")),
+        cpu=_cpu(node, record, usage),
+        memory=_memory(usage),
+        swap=_swap(usage),
+        io=u.IoUsage(timestamp=usage.at, psi=_psi(usage.read, "io")),
         writable_layer=size,
     )
 
@@ -103,15 +126,15 @@ async def _sandbox(node: Node, record: Sandbox) -> u.PodSandboxStats:
     if record.state is not State.READY:
         return u.PodSandboxStats(attributes=attributes)
     members = [one for one in node.records.in_pod(record.id) if one.state in exits.ALIVE]
-    containers = await asyncio.gather(*(_container(node, one) for one in members))
-    now, read = time.time_ns(), cgroup_stats.read(node.tree, record.cgroup)
+    containers = await _of_containers(node, members)
+    usage = (await _seen(node, [record]))[record.id]
     linux = u.LinuxPodSandboxStats(
-        cpu=_cpu(node, record.id, now, read),
-        memory=_memory(now, read),
+        cpu=_cpu(node, record, usage),
+        memory=_memory(usage),
         network=await network(node, record),
-        process=u.ProcessUsage(timestamp=now, process_count=read.pids),
-        containers=list(containers),
-        io=u.IoUsage(timestamp=now, psi=_psi(read, "io")),
+        process=u.ProcessUsage(timestamp=usage.at, process_count=usage.read.pids),
+        containers=containers,
+        io=u.IoUsage(timestamp=usage.at, psi=_psi(usage.read, "io")),
     )
     return u.PodSandboxStats(attributes=attributes, linux=linux)
 
@@ -154,34 +177,36 @@ async def layer(node: Node, id: str) -> u.FilesystemUsage | None:
     return usage
 
 
-def _cpu(node: Node, id: str, now: int, read: cgroup_stats.Stats) -> u.CpuUsage:
+def _cpu(node: Node, record: Container | Sandbox, usage: _Usage) -> u.CpuUsage:
+    born = record.started_at if isinstance(record, Container) else record.created_at
     return u.CpuUsage(
-        timestamp=now,
-        usage_core_nano_seconds=read.cpu_ns,
-        usage_nano_cores=node.rates.nano_cores(id, now, read.cpu_ns),
-        psi=_psi(read, "cpu"),
+        timestamp=usage.at,
+        usage_core_nano_seconds=usage.read.cpu_ns,
+        usage_nano_cores=node.rates.nano_cores(record.id, usage.at, usage.read.cpu_ns, born),
+        psi=_psi(usage.read, "cpu"),
     )
 
 
-def _memory(now: int, read: cgroup_stats.Stats) -> u.MemoryUsage:
-    memory = read.memory
+def _memory(usage: _Usage) -> u.MemoryUsage:
+    memory = usage.read.memory
     return u.MemoryUsage(
-        timestamp=now,
+        timestamp=usage.at,
         working_set_bytes=memory.working_set,
         available_bytes=max(0, memory.limit - memory.working_set) if memory.limit else None,
         usage_bytes=memory.usage,
         rss_bytes=memory.rss,
         page_faults=memory.page_faults,
         major_page_faults=memory.major_faults,
-        psi=_psi(read, "memory"),
+        psi=_psi(usage.read, "memory"),
     )
 
 
-def _swap(now: int, read: cgroup_stats.Stats) -> u.SwapUsage | None:
+def _swap(usage: _Usage) -> u.SwapUsage | None:
+    read = usage.read
     if read.swap is None:
         return None
     available = max(0, read.swap_limit - read.swap) if read.swap_limit else None
-    return u.SwapUsage(timestamp=now, swap_usage_bytes=read.swap, swap_available_bytes=available)
+    return u.SwapUsage(timestamp=usage.at, swap_usage_bytes=read.swap, swap_available_bytes=available)
 
 
 def _psi(read: cgroup_stats.Stats, resource: str) -> u.PsiStats | None:

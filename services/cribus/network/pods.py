@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cribus.errors import CribusError, FailedPrecondition
+from cribus.linux import files
 from cribus.network import chain, config, host_local, links, loopback
 from cribus.network.cache import Cache, Entry
 from cribus.network.external import Call
@@ -66,8 +67,9 @@ class Network:
 
     def __init__(self, settings: Settings, root: str) -> None:
         self._settings = settings
-        self._subnet = settings.subnet
-        self._ranges: list[list[dict[str, str]]] = []
+        self._told = f"{root}/network/pod_cidr"
+        told = _text(self._told)
+        self._subnet, self._ranges = told or settings.subnet, _ranges(told)
         self._addresses = f"{root}/network/addresses"
         self._cache = Cache(f"{root}/network/attached")
         self.firewall = Firewall(settings.table)
@@ -76,9 +78,13 @@ class Network:
         self._prefix = "crb" + hashlib.sha256(os.path.realpath(root).encode()).hexdigest()[:4]
 
     def set_pod_cidr(self, subnet: str) -> None:
-        """New pods get addresses from here on (CRI UpdateRuntimeConfig); comma-separated for two families."""
-        self._subnet = subnet
-        self._ranges = [[{"subnet": one.strip()}] for one in subnet.split(",")]
+        """New pods get addresses from here on (CRI UpdateRuntimeConfig); comma-separated for two families.
+
+        It holds after a restart too: whoever said it (the kubelet) does not say it again.
+        """
+        os.makedirs(os.path.dirname(self._told), exist_ok=True)
+        files.write_atomic(self._told, subnet.encode())
+        self._subnet, self._ranges = subnet, _ranges(subnet)
 
     def attach(self, pod: Pod) -> Attached:
         """Give the pod its interfaces, addresses and host ports.
@@ -192,6 +198,18 @@ class Network:
 def open_network(settings: Settings, root: str) -> Network:
     """The node's network; `root` is the folder of what must outlive a restart."""
     return Network(settings, root)
+
+
+def _ranges(subnet: str) -> list[list[dict[str, str]]]:
+    """CNI's capability ipRanges."""
+    return [[{"subnet": one.strip()}] for one in subnet.split(",") if one]
+
+
+def _text(path: str) -> str:
+    try:
+        return files.read(path).decode()
+    except FileNotFoundError:
+        return ""
 
 
 def _call(entry: Entry, netns: str) -> Call:

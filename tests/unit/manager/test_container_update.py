@@ -8,9 +8,9 @@ from cribus.api.cri import container as c
 from cribus.api.cri import sandbox as s
 from cribus.api.cri.security import LinuxContainerResources
 from cribus.errors import FailedPrecondition, InvalidArgument
-from cribus.manager import container_update
+from cribus.manager import container_update, sandbox_stop
 
-from tests.unit.manager.conftest import Run, World, failing
+from tests.unit.manager.conftest import Run, World, delete, failing
 
 LIMITS = LinuxContainerResources(cpu_shares=200)
 
@@ -61,14 +61,31 @@ def test_refusals(world: World, run: Run) -> None:
     run(story())
 
 
-def test_a_pods_are_remembered(world: World, run: Run) -> None:
+def test_a_pods_are_remembered_and_hold(world: World, run: Run) -> None:
     async def story() -> None:
         pod = await world.pod()
+        applied = []
+        world.node.tree.apply = lambda path, resources: applied.append((path, resources))  # type: ignore[method-assign]
         await container_update.update_pod(
             world.node, s.UpdatePodSandboxResourcesRequest(pod_sandbox_id=pod, resources=LIMITS)
         )
         linux = world.node.records.sandboxes[pod].config.linux
         assert linux is not None
         assert linux.resources == LIMITS
+        assert applied == [(world.node.records.sandboxes[pod].cgroup, {"cpu": {"shares": 200}})]
+        await sandbox_stop.stop(world.node, s.StopPodSandboxRequest(pod_sandbox_id=pod))
+        request = s.UpdatePodSandboxResourcesRequest(pod_sandbox_id=pod, resources=LIMITS)
+        assert isinstance(await failing(container_update.update_pod(world.node, request)), FailedPrecondition)
+
+    run(story())
+
+
+def test_one_from_before_the_host_was_started(world: World, run: Run) -> None:
+    async def story() -> None:
+        id = await world.created(await world.pod())
+        delete(world.node.container_dir(id), "config.json")
+        error = await failing(container_update.update(world.node, request(id)))
+        assert isinstance(error, FailedPrecondition)
+        assert "remove it" in error.message
 
     run(story())

@@ -4,7 +4,7 @@ import pytest
 from cribus.api.cri.security import HugepageLimit, LinuxContainerResources
 from cribus.errors import FailedPrecondition, InvalidArgument
 from cribus.manager.host import Host
-from cribus.manager.spec_resources import merged, oom_score, resources
+from cribus.manager.spec_resources import merged, of_pod, oom_score, resources
 
 R = LinuxContainerResources
 
@@ -69,3 +69,13 @@ def test_an_update_changes_what_it_names() -> None:
 def test_oom_score() -> None:
     assert oom_score(R(oom_score_adj=-999), Host()) == -999
     assert oom_score(R(oom_score_adj=-999), Host(oom_score_floor=-500)) == -500
+
+
+def test_a_pod_may_use_what_its_containers_may_and_its_overhead() -> None:
+    overhead = LinuxContainerResources(cpu_shares=10, cpu_quota=5000, cpu_period=50_000, memory_limit_in_bytes=7)
+    limits = LinuxContainerResources(cpu_shares=100, cpu_quota=20_000, cpu_period=100_000, memory_limit_in_bytes=1000)
+    both = of_pod(limits, overhead)
+    assert (both.cpu_shares, both.cpu_quota, both.cpu_period) == (110, 30_000, 100_000)
+    assert both.memory_limit_in_bytes == 1007
+    assert of_pod(None, overhead) == LinuxContainerResources()
+    assert of_pod(limits, None) == limits

@@ -147,6 +147,10 @@ def test_plugins_get_the_kubelets_arguments(namespace: MakeNamespace, tmp_path: 
     arguments = (tmp_path / "args").read_text().strip().split(";")
     assert {"IgnoreUnknown=1", "K8S_POD_NAMESPACE=shop", "K8S_POD_NAME=web", "K8S_POD_UID=u1"} <= set(arguments)
     network.detach(pod.id)
+    later = open_network(Settings(str(tmp_path), (str(tmp_path),)), f"{tmp_path}/root")  # after a restart
+    later.attach(Pod("b" * 64, namespace()))
+    assert json.loads((tmp_path / "in").read_text())["runtimeConfig"]["ipRanges"] == [[{"subnet": "10.7.0.0/24"}]]
+    later.detach("b" * 64)
     with pytest.raises(InvalidArgument):
         network.attach(Pod("b" * 64, namespace(), annotations={"kubernetes.io/egress-bandwidth": "x"}))
 
