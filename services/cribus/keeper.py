@@ -22,6 +22,9 @@ What `main` gets: {"run": index of the run directory, "answer": index of a SEQPA
 "module:function", "request": {…}, "fds": [indexes], "flags": clone3's, "pidns": index or -1, "link": bool}}. With
 "link" init's last descriptor is a socket to the keeper, for the pty master. On `answer` goes init's pid
 with its pidfd, or "error …". Descriptors that nobody mentions stay open as long as the keeper lives.
+
+With "orphan": path in init's place, "main" runs an outside runtime, which makes init, writes its pid into
+that file and ends: init is then an orphan, and becomes the keeper's child.
 """
 
 import contextlib
@@ -79,7 +82,8 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
         with _LISTENING.of():
             listener = descriptors.listen_at(run, SOCKET)
         with _INIT.of():
-            init = _start(request["init"], fds)
+            start = _start_outside if request["init"].get("orphan") else _start
+            init = start(request["init"], fds)
     except OSError as error:
         descriptors.send(answer, f"error {error.filename}: {error.strerror}".encode())
         return 1
@@ -114,6 +118,23 @@ def _start(what: "dict[str, Any]", fds: list[int]) -> _Init:
     if theirs is not None:
         theirs.close()
     return _Init(pid, pidfd, ours)
+
+
+def _start_outside(what: "dict[str, Any]", fds: list[int]) -> _Init:
+    """Run the outside runtime to its end, and take over what it left. Raises OSError, with why as its text."""
+    process.set_subreaper()
+    runtime = _start(what, fds)
+    code = os.waitstatus_to_exitcode(os.waitpid(runtime.pid, 0)[1])
+    os.close(runtime.pidfd)
+    if code:
+        raise OSError(0, f"the runtime ended with {code}", "create")
+    pid = int(files.read(what["orphan"]))
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError as error:
+        raise OSError(0, f"process {pid} is not the runtime's child", "create") from error
+    process.set_subreaper(on=False)  # later orphans are the host's affair
+    return _Init(pid, process.pidfd_open(pid), None)
 
 
 class _Store:

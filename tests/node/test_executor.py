@@ -1,6 +1,7 @@
 """The executor's functions with real containers: no bus, a busybox root filesystem.
 
-They run in a process of their own, because a fork server is started before anything else.
+They run in a process of their own, because a fork server is started before anything else. The same
+cases run with outside runtimes: a case that runc fails is a wrong case.
 """
 
 import json
@@ -12,7 +13,18 @@ from pathlib import Path
 
 import pytest
 
-DRIVER = Path(__file__).with_name("executor_driver.py")
+from tests import outside
+
+ROOT = Path(__file__).resolve().parents[2]
+DRIVER = [sys.executable, "-m", "tests.node.executor_driver"]
+USUAL = (
+    "output_and_exit_code",
+    "exec_in_it",
+    "signals_and_states",
+    "another_executor",
+    "terminal",
+    "exec_with_a_terminal",
+)
 
 
 @pytest.fixture(scope="session")
@@ -30,13 +42,29 @@ def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-CASES = subprocess.run(
-    [sys.executable, str(DRIVER), "--list"], capture_output=True, text=True, check=True
-).stdout.split()
+def cases(listed: str) -> list[str]:
+    return subprocess.run([*DRIVER, listed], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_case(case: str, layer: Path) -> None:
-    done = subprocess.run([sys.executable, str(DRIVER), case, str(layer)], capture_output=True, text=True, timeout=60)
+def check(case: str, layer: Path, runtime: str) -> None:
+    env = {**os.environ, "CRIBUS_TEST_RUNTIME": runtime}
+    argv = [*DRIVER, case, str(layer)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, env=env, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {"left": []}
+
+
+@pytest.mark.parametrize("case", cases("--list-native"))
+def test_case(case: str, layer: Path) -> None:
+    check(case, layer, "")
+
+
+@pytest.mark.parametrize("case", cases("--list"))
+def test_runc(case: str, layer: Path) -> None:
+    check(case, layer, outside.RUNC)
+
+
+@pytest.mark.parametrize("case", USUAL)
+@pytest.mark.parametrize("runtime", [outside.DEBIANS, outside.crun()], ids=["debian-runc", "debian-crun"])
+def test_debian(case: str, runtime: str, layer: Path) -> None:
+    check(case, layer, runtime)

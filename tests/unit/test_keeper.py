@@ -6,6 +6,7 @@ import socket
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cribus import keeper
@@ -24,14 +25,14 @@ def init(request: dict[str, object], fds: list[int]) -> int:
 class Kept:
     """A keeper in a child of the test."""
 
-    def __init__(self, directory: Path, link: bool = False) -> None:
+    def __init__(self, directory: Path, link: bool = False, orphan: dict[str, str] | None = None) -> None:
         sys.modules["keeper_test_init"] = types.ModuleType("keeper_test_init")
-        sys.modules["keeper_test_init"].main = init  # type: ignore[attr-defined]
+        sys.modules["keeper_test_init"].main = make_orphan if orphan else init  # type: ignore[attr-defined]
         self.directory = os.open(directory, os.O_PATH)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.gate_read, self.gate = os.pipe()
         self.out, inner = os.pipe()
-        request = {
+        request: dict[str, Any] = {
             "run": 0,
             "answer": 1,
             "hold": {"stdout": 2},
@@ -39,7 +40,8 @@ class Kept:
             "title": "keeper: test",
             "init": {
                 "main": "keeper_test_init:main",
-                "request": {"console": link},
+                "request": orphan if orphan else {"console": link},
+                "orphan": orphan["pid"] if orphan else "",
                 "fds": [3],
                 "flags": 0,
                 "pidns": -1,
@@ -53,7 +55,14 @@ class Kept:
         theirs.close()
         os.close(inner)
         with ours:
-            data, (self.pidfd,) = descriptors.recv(ours)
+            data, fds = descriptors.recv(ours)
+        if not fds:
+            os.write(self.gate, b"x")
+            os.waitpid(self.pid, 0)
+            for fd in (self.directory, self.gate, self.gate_read, self.out):
+                os.close(fd)
+            raise AssertionError(data.decode())
+        (self.pidfd,) = fds
         self.init = int(data)
         self.client = self.connect()
 
@@ -122,4 +131,31 @@ def test_console_comes_from_init(tmp_path: Path) -> None:
     kept.go()
     kept.ask(b"end")
     os.waitpid(kept.pid, 0)
+    kept.close()
+
+
+def make_orphan(request: dict[str, str], fds: list[int]) -> int:
+    """In an outside runtime's place: leaves a grandchild and its pid."""
+    pid = os.fork()
+    if pid == 0:
+        os.read(fds[0], 1)
+        os._exit(6)
+    Path(request["pid"]).write_text(str(pid if request["whose"] == "ours" else os.getppid()))
+    return int(request["code"])
+
+
+@pytest.mark.parametrize(("code", "whose"), [("0", "ours"), ("3", "ours"), ("0", "theirs")])
+def test_what_an_outside_runtime_leaves(tmp_path: Path, code: str, whose: str) -> None:
+    orphan = {"pid": str(tmp_path / "pid"), "code": code, "whose": whose}
+    if (code, whose) != ("0", "ours"):
+        text = "ended with 3" if code != "0" else "not the runtime's child"
+        with pytest.raises(AssertionError, match=text):
+            Kept(tmp_path, orphan=orphan)
+        return
+    kept = Kept(tmp_path, orphan=orphan)
+    assert kept.init == int((tmp_path / "pid").read_text())
+    kept.go()
+    kept.ask(b"end")
+    os.waitpid(kept.pid, 0)
+    assert '"code":6' in (tmp_path / "exit.json").read_text()
     kept.close()

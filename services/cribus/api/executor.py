@@ -105,6 +105,20 @@ class State(Message, frozen=True):
     cgroup: str = ""
 
 
+class Features(Message, frozen=True):
+    """What containers of a runtime handler can have."""
+
+    recursive_readonly: bool = False
+    idmapped: bool = False  # mounts with the owners of a user namespace, and so user namespaces
+    missing: str = ""  # why it makes no container at all; empty: it does
+
+
+class Handlers(Message, frozen=True):
+    """Runtime handlers by name; the one without a name is what pods get that ask for none."""
+
+    handlers: dict[str, Features] = {}
+
+
 class States(Message, frozen=True):
     containers: list[State] = []
     pods: list[str] = []  # pods with a run directory
@@ -122,3 +136,4 @@ RESUME = Verb(SERVICE, "resume", Named, Empty)
 UPDATE = Verb(SERVICE, "update", Resources, Empty)
 STATE = Verb(SERVICE, "state", Named, State)
 STATES = Verb(SERVICE, "states", Empty, States)
+HANDLERS = Verb(SERVICE, "handlers", Empty, Handlers)

@@ -39,7 +39,7 @@ def open_tree(driver: str = "cgroupfs", root: str = "cribus") -> Tree:
     if v1.keys() & _CONTROLLERS:
         from cribus.cgroups.v1 import V1
 
-        return V1(driver, root, v1)
+        return V1(driver, root, v1, v2)
     if v2:
         from cribus.cgroups.v2 import V2
 

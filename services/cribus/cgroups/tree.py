@@ -111,6 +111,10 @@ class Tree:
         """The cgroup's directories in all hierarchies in use."""
         raise NotImplementedError
 
+    def strangers(self, path: str) -> list[str]:
+        """Directories of that path that we never make, but an outside runtime may."""
+        return []
+
     def kill(self, path: str) -> None:
         """SIGKILL to every process in the cgroup and below, also to those that fork meanwhile or are
         frozen. Does not wait for their exits. Content with a cgroup that is gone."""
@@ -129,7 +133,7 @@ class Tree:
         Waits for exits of processes that are leaving; raises DeadlineExceeded after so long.
         """
         until = time.monotonic() + seconds
-        for directory in self.directories(path):
+        for directory in (*self.directories(path), *self.strangers(path)):
             control.remove_tree(directory, until)
         self.unregister(path)
 

@@ -47,18 +47,22 @@ _THROTTLE = {
 
 
 class V1(Tree):
-    """The tree over v1 hierarchies; `mounts` is controller → mount point."""
+    """The tree over v1 hierarchies; `mounts` is controller → mount point, `beside` that of a v2 tree, or ""."""
 
-    __slots__ = ("mounts", "roots")
+    __slots__ = ("beside", "mounts", "roots")
     version = 1
 
-    def __init__(self, driver: str, root: str, mounts: dict[str, str]) -> None:
+    def __init__(self, driver: str, root: str, mounts: dict[str, str], beside: str = "") -> None:
         super().__init__(driver, root)
+        self.beside = beside
         self.mounts = mounts
         self.roots = list(dict.fromkeys(mounts.values()))  # controllers may share a hierarchy
 
     def directories(self, path: str) -> list[str]:
         return [mount + path for mount in self.roots]
+
+    def strangers(self, path: str) -> list[str]:
+        return [self.beside + path] if self.beside else []
 
     def directory(self, path: str) -> str:
         for controller in ("freezer", "pids", "memory"):

@@ -9,7 +9,10 @@ PRELOAD = (
     "cribus.keeper",
     "cribus.executor.child.init",
     "cribus.executor.child.exec",
+    "cribus.executor.child.outside_exec",
     "cribus.executor.child.pod",
+    "cribus.executor.child.program",
+    "cribus.executor.child.rootfs",
 )
 
 

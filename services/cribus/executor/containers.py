@@ -4,10 +4,8 @@ Each verb agrees with what it finds: repeated, or after a crash at any point, it
 """
 
 import asyncio
-import contextlib
 import json
 import logging
-import os
 import time
 from typing import Any
 
@@ -15,18 +13,19 @@ from cribus import errors
 from cribus.api.executor import Create, Created, Kill, Named, Resources
 from cribus.api.verb import Empty
 from cribus.executor import ending, keepers, state
-from cribus.executor.node import Held, Node
-from cribus.executor.plan import build, devices
-from cribus.executor.runtimes import native
+from cribus.executor.node import Node
+from cribus.executor.runtimes import command, external
+from cribus.executor.runtimes.external import External
+from cribus.executor.runtimes.native import Native
+from cribus.executor.runtimes.runtime import Runtime
 from cribus.executor.state import Record
 from cribus.linux import files, process
 from cribus.steps import Step
 
 _SIGKILL = 9
+_NATIVE, _EXTERNAL = Native(), External()
 _logger = logging.getLogger(__name__)
 _INTENT = Step("executor.create.intent")
-_CGROUP = Step("executor.create.cgroup")
-_LIMITS = Step("executor.create.limits")
 _PROCESS = Step("executor.create.process")
 _READY = Step("executor.create.ready")
 _GONE = Step("executor.start.executed")
@@ -35,6 +34,7 @@ _SENT = Step("executor.kill.sent")
 _EMPTIED = Step("executor.delete.emptied")
 _KILLED = Step("executor.delete.killed")
 _TOLD_KEEPER = Step("executor.delete.keeper")
+_CLEARED = Step("executor.delete.cleared")
 _NO_CGROUP = Step("executor.delete.cgroup")
 _REMOVED = Step("executor.delete.removed")
 
@@ -50,7 +50,13 @@ async def create(node: Node, request: Create) -> Created:
         if before is not None:
             await _unmake(node, before)
         cgroup = node.tree.spec_path(spec.get("linux", {}).get("cgroupsPath", ""), request.container)
-        record = Record(container=request.container, pod=request.pod, handler=request.handler, cgroup=cgroup)
+        record = Record(
+            container=request.container,
+            pod=request.pod,
+            handler=request.handler,
+            runtime=command.program(node, request.handler),
+            cgroup=cgroup,
+        )
         with _INTENT.of(request.container):
             state.save(bundle, record)  # from here on a crash leaves what teardown finds
         try:
@@ -72,25 +78,14 @@ def _spec(bundle: str) -> dict[str, Any]:
 
 
 async def _make(node: Node, record: Record, spec: dict[str, Any]) -> Record:
-    bundle = node.bundle(record.container)
-    plan = build.build(spec, build.Place(bundle, record.cgroup, node.tree.join_self_paths(record.cgroup)), node.host)
-    with _CGROUP.of(record.container):
-        node.tree.create(record.cgroup)
-    with _LIMITS.of(record.container):
-        node.tree.apply(record.cgroup, _resources(spec))
-    os.makedirs(f"{bundle}/rootfs", exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        os.mkfifo(f"{bundle}/{state.FIFO}", 0o600)
     with _PROCESS.of(record.container):
-        made = await native.create(node, bundle, spec, plan)
+        made = await _runtime(record).create(node, record, spec)
     node.hold(record.container, made.held)
     for text in made.warnings:
         _logger.warning("container set up with less", extra={"container": record.container, "cause": text})
-    if node.tree.driver == "systemd":
-        await asyncio.to_thread(node.tree.register, record.cgroup, made.pid)
     with _READY.of(record.container):
         return state.changed(
-            bundle,
+            node.bundle(record.container),
             record,
             ready=True,
             created_at=time.time_ns(),
@@ -101,10 +96,8 @@ async def _make(node: Node, record: Record, spec: dict[str, Any]) -> Record:
         )
 
 
-def _resources(spec: dict[str, Any]) -> dict[str, Any]:
-    given = (spec.get("linux") or {}).get("resources") or {}
-    terminal = bool((spec.get("process") or {}).get("terminal"))
-    return {**given, "devices": devices.allowed(given.get("devices") or [], terminal=terminal)}
+def _runtime(record: Record) -> Runtime:
+    return _EXTERNAL if record.runtime else _NATIVE
 
 
 async def start(node: Node, request: Named) -> Empty:
@@ -119,7 +112,7 @@ async def start(node: Node, request: Named) -> Empty:
             raise errors.FailedPrecondition(f"container {request.container} is not completely created; create it first")
         if not record.started_at:
             with _GONE.of(request.container):
-                await native.start(await _held(node, request.container), bundle)
+                await _runtime(record).start(node, record)
             with _STARTED.of(request.container):
                 state.changed(bundle, record, started_at=time.time_ns())
     return Empty()
@@ -132,67 +125,56 @@ def _known(node: Node, container: str) -> Record:
     return record
 
 
-async def _held(node: Node, container: str) -> Held:
-    """What was kept since the creation, or, after a restart, the keeper's copies."""
-    if container not in node.held:
-        found = await keepers.get(node.bundle(container))
-        pidfd, sync = found.pop("pidfd", -1), found.pop("sync", -1)
-        for fd in found.values():
-            os.close(fd)
-        if pidfd < 0 or sync < 0:
-            for fd in (pidfd, sync):
-                if fd >= 0:
-                    os.close(fd)
-            raise errors.FailedPrecondition(f"the keeper of container {container} has gone; delete and create it")
-        node.hold(container, Held(pidfd, sync))
-    return node.held[container]
-
-
 async def adopt(node: Node) -> None:
-    """After a restart: keep a pidfd of every container that runs, to be a witness of its exit."""
+    """After a restart: keep a pidfd of every container that runs, to be a witness of its exit; and ask about
+    those whose start nobody wrote down."""
     for one in state.every(node).containers:
         if one.status not in ("creating", "stopped"):
             try:
-                await _held(node, one.container)
+                await keepers.held(node, one.container)
             except errors.FailedPrecondition as error:
                 _logger.warning("no second witness", extra={"container": one.container, "cause": error.message})
+            record = state.load(one.bundle)
+            if record is not None and record.runtime and not record.started_at:
+                await _ask_whether_started(node, record)
+
+
+async def _ask_whether_started(node: Node, record: Record) -> None:
+    """Of the built-in runtime the barrier tells; an outside one has to be asked."""
+    try:
+        status = await external.status(node, record)
+    except errors.CribusError as error:
+        _logger.warning("its runtime does not tell", extra={"container": record.container, "cause": error.message})
+        return
+    if status == "running":
+        state.changed(node.bundle(record.container), record, started_at=time.time_ns())
 
 
 async def kill(node: Node, request: Kill) -> Empty:
     """Signal init, or everybody. One that has ended already is no error."""
     record = _known(node, request.container)
     with _SENT.of(request.container):
-        _send(node, record, request)
+        await _send(node, record, request)
     return Empty()
 
 
-def _send(node: Node, record: Record, request: Kill) -> None:
-    if request.all and request.signal == _SIGKILL:
-        node.tree.kill(record.cgroup)
+async def _send(node: Node, record: Record, request: Kill) -> None:
+    if request.signal == _SIGKILL:
+        _sigkill(node, record, everyone=request.all)
     elif request.all:
         for pid in node.tree.pids(record.cgroup):
-            _signal(pid, process.start_time(pid), request.signal)
+            ending.signal(pid, process.start_time(pid), request.signal)
     else:
-        _signal(record.pid, record.started, request.signal)
-        if request.signal == _SIGKILL and node.tree.frozen(record.cgroup):
-            node.tree.thaw(record.cgroup)  # the frozen do not die
+        await _runtime(record).signal(node, record, request.signal)
 
 
-def _signal(pid: int, started: int, number: int) -> None:
-    try:
-        pidfd = process.pidfd_open(pid) if pid else -1
-    except ProcessLookupError:
-        return
-    if pidfd < 0:
-        return
-    try:
-        if process.start_time(pid) == started:
-            with contextlib.suppress(ProcessLookupError):
-                process.pidfd_send_signal(pidfd, number)
-    except OSError as error:
-        raise errors.InvalidArgument(f"signal {number} cannot be sent: {error.strerror}") from error
-    finally:
-        os.close(pidfd)
+def _sigkill(node: Node, record: Record, *, everyone: bool) -> None:
+    """What no runtime needs to be asked for, and none can hang in."""
+    if everyone:
+        node.tree.kill(record.cgroup)
+    ending.signal(record.pid, record.started, _SIGKILL)
+    if node.tree.frozen(record.cgroup):
+        node.tree.thaw(record.cgroup)  # the frozen do not die
 
 
 async def delete(node: Node, request: Named) -> Empty:
@@ -213,45 +195,29 @@ async def _unmake(node: Node, record: Record) -> None:
     with _EMPTIED.of(record.container):
         await ending.empty_cgroup(node, record.cgroup)
     with _KILLED.of(record.container):
-        await _kill_init(node, record, bundle)
+        if record.pid and not await ending.kill(record.pid, record.started):
+            raise errors.DeadlineExceeded(f"process {record.pid} of {record.container} was killed but does not end")
     node.let_go(record.container)
     with _TOLD_KEEPER.of(record.container):
-        await keepers.end(bundle)
-    if not await keepers.gone(bundle, ending.DEADLINE):
-        await ending.kill(record.keeper, record.keeper_started)
-        await keepers.gone(bundle, 1.0)
+        await keepers.end(bundle, dead=bool(record.pid))
+    with _CLEARED.of(record.container):
+        await _runtime(record).clear(node, record)
     await ending.empty_cgroup(node, record.cgroup)
     with _NO_CGROUP.of(record.container):
         await asyncio.to_thread(node.tree.delete, record.cgroup)
 
 
-async def _kill_init(node: Node, record: Record, bundle: str) -> None:
-    """Also one that has not yet joined its cgroup: its keeper knows it."""
-    if record.pid:
-        if not await ending.kill(record.pid, record.started):
-            raise errors.DeadlineExceeded(f"process {record.pid} of {record.container} was killed but does not end")
-        return
-    found = await keepers.get(bundle)
-    try:
-        if "pidfd" in found:
-            with contextlib.suppress(ProcessLookupError):
-                process.pidfd_send_signal(found["pidfd"], _SIGKILL)
-    finally:
-        for fd in found.values():
-            os.close(fd)
-
-
 async def pause(node: Node, request: Named) -> Empty:
     """Stop all its processes where they stand."""
     record = _running(node, request.container)
-    await asyncio.to_thread(node.tree.freeze, record.cgroup)
+    await _runtime(record).pause(node, record)
     return Empty()
 
 
 async def resume(node: Node, request: Named) -> Empty:
     """Let them go on."""
     record = _running(node, request.container)
-    await asyncio.to_thread(node.tree.thaw, record.cgroup)
+    await _runtime(record).resume(node, record)
     return Empty()
 
 
@@ -265,5 +231,5 @@ def _running(node: Node, container: str) -> Record:
 async def update(node: Node, request: Resources) -> Empty:
     """Change limits; what is not named stays."""
     record = _running(node, request.container)
-    await asyncio.to_thread(node.tree.apply, record.cgroup, dict(request.resources))
+    await _runtime(record).update(node, record, dict(request.resources))
     return Empty()

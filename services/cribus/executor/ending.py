@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 
-from cribus.errors import DeadlineExceeded
+from cribus.errors import DeadlineExceeded, InvalidArgument
 from cribus.executor import waiting
 from cribus.executor.node import Node
 from cribus.linux import process
@@ -56,5 +56,23 @@ async def kill(pid: int, started: int, seconds: float = DEADLINE) -> bool:
         with contextlib.suppress(ProcessLookupError):
             process.pidfd_send_signal(pidfd, 9)
         return await waiting.readable(pidfd, seconds)
+    finally:
+        os.close(pidfd)
+
+
+def signal(pid: int, started: int, number: int) -> None:
+    """Send it to that very process; one that has ended is no error. Raises InvalidArgument."""
+    try:
+        pidfd = process.pidfd_open(pid) if pid else -1
+    except ProcessLookupError:
+        return
+    if pidfd < 0:
+        return
+    try:
+        if process.start_time(pid) == started:
+            with contextlib.suppress(ProcessLookupError):
+                process.pidfd_send_signal(pidfd, number)
+    except OSError as error:
+        raise InvalidArgument(f"signal {number} cannot be sent: {error.strerror}") from error
     finally:
         os.close(pidfd)

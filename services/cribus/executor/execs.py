@@ -7,10 +7,7 @@ descriptors cannot travel on the bus.
 import contextlib
 import json
 import os
-import socket
 from typing import Any
-
-import msgpack
 
 from cribus import errors
 from cribus.api.executor import Exec, Execed
@@ -18,14 +15,14 @@ from cribus.executor import state, waiting
 from cribus.executor.child import failure
 from cribus.executor.node import Node
 from cribus.executor.plan import build, process
-from cribus.linux import fds as descriptors
+from cribus.executor.runtimes import external_exec
+from cribus.executor.shims import Shim
 from cribus.linux import files, namespaces
 from cribus.linux import process as linux_process
 from cribus.steps import Step
 
 _CHILD = "cribus.executor.child.exec:main"
 _DEADLINE = 30.0  # seconds until the program must have been executed
-_SHIM = 10.0  # seconds for the shim's answer
 _ALWAYS = namespaces.CLONE_NEWNS | namespaces.CLONE_NEWNET | namespaces.CLONE_NEWIPC | namespaces.CLONE_NEWUTS
 _GIVEN = Step("executor.exec.descriptors")
 _FORKED = Step("executor.exec.forked")
@@ -42,42 +39,18 @@ async def run(node: Node, request: Exec) -> Execed:
     if status != "running":
         raise errors.FailedPrecondition(f"container {request.container} is {status}; a process needs a running one")
     with contextlib.ExitStack() as stack:
-        shim = _connect(node, request.pod)
-        stack.enter_context(shim)
+        shim = Shim(node, request.pod, request.exec_id)
+        stack.callback(shim.close)
         with _GIVEN.of(request.container):
-            given = await _descriptors(shim, request)
+            given = await shim.descriptors(2 if request.tty else 4)
         for fd in given:
             stack.callback(os.close, fd)
+        if record.runtime:
+            return await external_exec.run(node, request, record, (shim, given))
         return await _fork(node, request, (record, shim, given))
 
 
-def _connect(node: Node, pod: str) -> socket.socket:
-    try:
-        directory = os.open(node.pod(pod), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            return descriptors.connect_at(directory, "shim.sock", timeout=0)
-        finally:
-            os.close(directory)
-    except OSError as error:
-        raise errors.Unavailable(f"the shim of pod {pod} does not answer ({error.strerror}); repeat") from error
-
-
-async def _descriptors(shim: socket.socket, request: Exec) -> list[int]:
-    """Streams and the exit pipe of this exec."""
-    expected = 2 if request.tty else 4
-    try:
-        descriptors.send(shim, msgpack.packb({"exec": request.exec_id}))
-        _, found = await waiting.receive(shim, expected, _SHIM)
-    except (OSError, TimeoutError) as error:
-        raise errors.Unavailable("the pod's shim gave no descriptors for the process; repeat") from error
-    if len(found) != expected:
-        for fd in found:
-            os.close(fd)
-        raise errors.Aborted(f"the pod's shim does not know exec {request.exec_id}; it was restarted meanwhile")
-    return found
-
-
-async def _fork(node: Node, request: Exec, what: tuple[state.Record, socket.socket, list[int]]) -> Execed:
+async def _fork(node: Node, request: Exec, what: tuple[state.Record, Shim, list[int]]) -> Execed:
     record, shim, given = what
     spec = json.loads(files.read(f"{node.bundle(request.container)}/config.json"))
     with contextlib.ExitStack() as stack:
@@ -96,8 +69,7 @@ async def _fork(node: Node, request: Exec, what: tuple[state.Record, socket.sock
         finally:
             os.close(sync_write)
         stack.callback(os.close, child.pidfd)
-        with contextlib.suppress(OSError):  # a shim that died has no use for it; its successor gives up the exec
-            descriptors.send(shim, msgpack.packb({"exec": request.exec_id, "pid": child.pid}), [child.pidfd])
+        shim.forked(child.pid, child.pidfd)
         _TOLD.passed()
         with _EXECUTED.of(request.container):
             await _executed(node, request, sync, child.pidfd)

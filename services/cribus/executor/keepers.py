@@ -1,16 +1,20 @@
 """The executor's side of the keeper's protocol (keeper.py)."""
 
+import asyncio
 import contextlib
 import os
 import socket
 
-from cribus.errors import Aborted
-from cribus.executor import waiting
+from cribus.errors import Aborted, DeadlineExceeded, FailedPrecondition
+from cribus.executor import ending, waiting
+from cribus.executor.node import Held, Node
 from cribus.keeper import SOCKET
 from cribus.linux import fds as descriptors
+from cribus.linux import process
 
 ALIVE = "alive"  # a fifo that every keeper of the container has open for writing
 _PATIENCE = 5.0  # seconds: a keeper does nothing that takes long
+_ROUND = 1.0  # seconds after which one that has not gone is told again
 
 
 def claim(bundle: str) -> int:
@@ -85,15 +89,75 @@ async def get(bundle: str) -> dict[str, int]:
     return dict(zip(data.decode().split(), fds, strict=True))
 
 
-async def end(bundle: str) -> bool:
-    """Tell the keeper to let go; False when there is none."""
+async def held(node: Node, container: str) -> Held:
+    """What was kept since the creation, or, after a restart, the keeper's copies. Raises FailedPrecondition."""
+    if container not in node.held:
+        found = await get(node.bundle(container))
+        kept = Held(found.pop("pidfd", -1), found.pop("sync", -1))
+        for fd in found.values():
+            os.close(fd)
+        if kept.pidfd < 0:
+            if kept.sync >= 0:
+                os.close(kept.sync)
+            raise FailedPrecondition(f"the keeper of container {container} has gone; delete and create it")
+        node.hold(container, kept)
+    return node.held[container]
+
+
+async def put(bundle: str, name: str, fd: int) -> bool:
+    """Leave a copy of a descriptor with the keeper; False when there is none that takes it."""
+    return await _asked(bundle, f"put {name}".encode(), [fd])
+
+
+async def end(bundle: str, *, dead: bool) -> None:
+    """Tell the keeper to let go and wait until it has gone; `dead`: its init is, else it is killed first.
+
+    One that was forked but has no socket yet is waited for, one that does not answer is killed. Raises
+    DeadlineExceeded.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + ending.DEADLINE
+    if not dead:
+        await _kill_init(bundle)
+    while True:
+        if not await _asked(bundle, b"end", []):
+            await _kill(bundle)
+        if await gone(bundle, _ROUND):
+            return
+        if loop.time() > until:
+            raise DeadlineExceeded(f"the keeper in {bundle} does not end; its container may hang in the kernel")
+        await _kill_init(bundle)
+
+
+async def _kill_init(bundle: str) -> None:
+    """Also one that has not yet joined its cgroup: its keeper knows it."""
+    found = await get(bundle)
+    try:
+        if "pidfd" in found:
+            with contextlib.suppress(ProcessLookupError):
+                process.pidfd_send_signal(found["pidfd"], 9)
+    finally:
+        for fd in found.values():
+            os.close(fd)
+
+
+async def _kill(bundle: str) -> None:
+    """A keeper that listens, but does not answer."""
+    sock = connect(bundle)
+    if sock is not None:
+        with sock:
+            owner = pid(sock)
+            await ending.kill(owner, process.start_time(owner))
+
+
+async def _asked(bundle: str, request: bytes, fds: list[int]) -> bool:
     sock = connect(bundle)
     if sock is None:
         return False
     with sock:
         try:
-            descriptors.send(sock, b"end")
-            await waiting.receive(sock, 0, _PATIENCE)
+            descriptors.send(sock, request, fds)
+            data, _ = await waiting.receive(sock, 0, _PATIENCE)
         except (OSError, TimeoutError):
             return False
-    return True
+    return data == b"ok"

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import json
 import os
 from typing import Any
@@ -10,15 +9,13 @@ from typing import Any
 from cribus import errors
 from cribus.api.executor import CreatePod, DeletePod, PodCreated
 from cribus.api.verb import Empty
-from cribus.executor import ending, waiting
-from cribus.executor.child import failure
+from cribus.executor import children, ending
 from cribus.executor.node import Node
 from cribus.executor.plan import idmap
 from cribus.linux import files, mount, namespaces
 from cribus.steps import Step
 
 _FILE = "pod.json"
-_DEADLINE = 20.0  # seconds
 _KINDS = {
     "net": namespaces.CLONE_NEWNET,
     "ipc": namespaces.CLONE_NEWIPC,
@@ -100,48 +97,21 @@ async def _fork(node: Node, request: CreatePod, record: dict[str, Any]) -> int:
         node.tree.create(pause)
     users = "user" in request.namespaces
     directory = node.pod(request.pod)
-    read, write = os.pipe()
-    try:
-        what = {
-            "directory": f"{directory}/ns",
-            "shm": f"{directory}/shm",
-            "shm_size": request.shm_size,
-            "owner": [request.uids[0].host, request.gids[0].host]
-            if users and request.uids and request.gids
-            else [0, 0],
-            "flags": sum(_KINDS[kind] for kind in request.namespaces),
-            "pins": record["pins"],
-            "hostname": request.hostname if "uts" in request.namespaces else "",
-            "sysctls": request.sysctls,
-            "maps": [idmap.text(request.uids), idmap.text(request.gids)] if users else [],
-            "cgroups": node.tree.join_self_paths(pause),
-        }
-        with _FORKED.of(request.pod):
-            child = await node.pods.run(what, [write])
-        os.close(child.pidfd)
-        os.close(write)
-        write = -1
-        return _pid(await _said(read))
-    finally:
-        for fd in (read, write):
-            if fd >= 0:
-                os.close(fd)
-
-
-async def _said(read: int) -> str:
-    try:
-        return await waiting.text(read, _DEADLINE)
-    except TimeoutError as error:
-        raise errors.DeadlineExceeded(f"the pod's namespaces were not made within {_DEADLINE:g} s") from error
-
-
-def _pid(said: str) -> int:
-    _, refused, ready = failure.read(said)
-    if refused:
-        raise errors.from_code(*refused)
-    if not ready:
-        raise errors.Internal("the process that makes the pod's namespaces was killed; repeat")
-    return int(said.split()[1])
+    what = {
+        "directory": f"{directory}/ns",
+        "shm": f"{directory}/shm",
+        "shm_size": request.shm_size,
+        "owner": [request.uids[0].host, request.gids[0].host] if users and request.uids and request.gids else [0, 0],
+        "flags": sum(_KINDS[kind] for kind in request.namespaces),
+        "pins": record["pins"],
+        "hostname": request.hostname if "uts" in request.namespaces else "",
+        "sysctls": request.sysctls,
+        "maps": [idmap.text(request.uids), idmap.text(request.gids)] if users else [],
+        "cgroups": node.tree.join_self_paths(pause),
+    }
+    with _FORKED.of(request.pod):
+        child = await children.begin(node.pods.run, what)
+    return int(await child.ready("the pod's namespaces were"))
 
 
 async def _unmake(node: Node, pod: str, cgroup: str) -> None:
@@ -160,19 +130,8 @@ def _unpin(directory: str) -> None:
     because every umount waits for the kernel's readers."""
     for name in ("ns", "shm"):
         with contextlib.suppress(FileNotFoundError):
-            while _detached(f"{directory}/{name}"):
+            while mount.detach(f"{directory}/{name}"):
                 pass  # a repeat after a crash may have mounted it twice
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(f"{directory}/ns"):
             os.unlink(f"{directory}/ns/{name}")
-
-
-def _detached(path: str) -> bool:
-    """Whether something was mounted there; it is not any more."""
-    try:
-        mount.umount(path, mount.MNT_DETACH)
-    except OSError as error:
-        if error.errno == errno.EINVAL:  # no mount point
-            return False
-        raise
-    return True

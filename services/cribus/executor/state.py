@@ -29,6 +29,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     container: str
     pod: str = ""
     handler: str = ""
+    runtime: list[str] = []  # an outside runtime's program and its arguments; empty: the built-in one
     cgroup: str = ""
     created_at: int = 0
     started_at: int = 0
@@ -121,7 +122,7 @@ def _status(node: Node, record: Record) -> str:
         return "stopped" if record.ready else "creating"
     if not record.ready:
         return "creating"
-    if not record.started_at and at_barrier(node.bundle(record.container)):
+    if not record.started_at and (record.runtime or at_barrier(node.bundle(record.container))):
         return "created"
     return "paused" if node.tree.frozen(record.cgroup) else "running"
 

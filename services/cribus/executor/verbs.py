@@ -4,10 +4,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from cribus.api import executor
-from cribus.api.executor import Named, State, States
+from cribus.api.executor import Handlers, Named, State, States
 from cribus.api.verb import Empty, Verb
 from cribus.executor import containers, execs, pods, state
 from cribus.executor.node import Node
+from cribus.executor.runtimes import features
 
 
 def table(node: Node) -> dict[Verb[Any, Any], Callable[[Any], Awaitable[Any]]]:
@@ -18,6 +19,9 @@ def table(node: Node) -> dict[Verb[Any, Any], Callable[[Any], Awaitable[Any]]]:
 
     async def every(request: Empty) -> States:
         return state.every(node)
+
+    async def handlers(request: Empty) -> Handlers:
+        return await features.every(node)
 
     def bound(function: Callable[[Node, Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
         return lambda request: function(node, request)
@@ -35,4 +39,5 @@ def table(node: Node) -> dict[Verb[Any, Any], Callable[[Any], Awaitable[Any]]]:
         executor.UPDATE: bound(containers.update),
         executor.STATE: one,
         executor.STATES: every,
+        executor.HANDLERS: handlers,
     }

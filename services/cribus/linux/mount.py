@@ -1,5 +1,6 @@
 """mount(2) and the newer calls on mounts as objects. Knows no container."""
 
+import errno
 import os
 import struct
 
@@ -70,6 +71,17 @@ def mount(source: str, target: str, fstype: str = "", options: tuple[int, str] =
 def umount(target: str, flags: int = MNT_DETACH) -> None:
     """umount2(2). Raises OSError."""
     libc.call("umount", libc.SYS_UMOUNT2, libc.path(target), flags)
+
+
+def detach(target: str) -> bool:
+    """Whether something was mounted on `target`; it is not any more, whoever still uses it. Raises OSError."""
+    try:
+        umount(target, MNT_DETACH)
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # no mount point
+            return False
+        raise
+    return True
 
 
 def bind(source: str, target: str, *, recursive: bool = False) -> None:

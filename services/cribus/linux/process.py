@@ -81,9 +81,9 @@ def is_running(pid: int, started: int) -> bool:
     return bool(fields) and int(fields[19]) == started and fields[0] not in (b"Z", b"X")
 
 
-def set_subreaper() -> None:
-    """Orphans below this process become its children."""
-    prctl(PR_SET_CHILD_SUBREAPER, 1)
+def set_subreaper(*, on: bool = True) -> None:
+    """Orphans below this process become its children; or, again, those of whoever did so above it."""
+    prctl(PR_SET_CHILD_SUBREAPER, int(on))
 
 
 def pdeathsig(number: int) -> None:

@@ -24,6 +24,7 @@ from cribus.errors import FailedPrecondition, NotFound, Unimplemented
 from cribus.manager import (
     container_remove,
     create_check,
+    handlers,
     lifecycle,
     names,
     podfiles,
@@ -142,7 +143,7 @@ async def _set_up(node: Node, record: Container, pod: Sandbox) -> Container:
         pod=pod,
         prepared=prepared,
         sources=found,
-        host=node.host,
+        host=await handlers.host(node, pod.handler),
         cgroups_path=cgroups_path(node, pod, record.id),
         volumes_dir=node.volumes_dir(record.id),
     )

@@ -16,8 +16,8 @@ from cribus.api.cri.sandbox import (
     RunPodSandboxResponse,
 )
 from cribus.api.cri.security import IDMapping
-from cribus.errors import InvalidArgument, Unimplemented
-from cribus.manager import lifecycle, names, podfiles, podnet, sandbox_stop, spec_namespaces
+from cribus.errors import InvalidArgument
+from cribus.manager import handlers, lifecycle, names, podfiles, podnet, sandbox_stop, spec_namespaces
 from cribus.manager.node import Node
 from cribus.manager.nri.events import Event
 from cribus.manager.records import Sandbox, State
@@ -37,10 +37,12 @@ _COPY = Step("manager.run.copy")
 async def run(node: Node, request: RunPodSandboxRequest) -> RunPodSandboxResponse:
     """Make a pod and answer its id once it is ready.
 
-    Raises InvalidArgument for a wrong configuration, AlreadyExists for a name that is taken.
+    Raises InvalidArgument for a wrong configuration, AlreadyExists for a name that is taken,
+    FailedPrecondition for what the runtime handler cannot do.
     """
     config = request.config or PodSandboxConfig()
     name = _checked(node, config, request.runtime_handler)
+    await handlers.check(node, request)
     id = await node.names.join(name, request, lambda: _make(node, name, request))
     return RunPodSandboxResponse(pod_sandbox_id=id)
 
@@ -161,10 +163,6 @@ def _checked(node: Node, config: PodSandboxConfig, handler: str) -> str:
     if handler and handler not in node.settings.handlers:
         known = ", ".join(sorted(node.settings.handlers)) or "none"
         raise InvalidArgument(f"there is no runtime handler {handler!r}; configured are: {known}")
-    if handler and node.settings.handlers[handler].path:
-        raise Unimplemented(
-            f"runtime handler {handler!r} is an outside program; only the built-in executor runs pods yet"
-        )
     if len(config.hostname) > 64:
         raise InvalidArgument(f"hostname {config.hostname!r} has more than 64 characters")
     linux = config.linux or LinuxPodSandboxConfig()

@@ -11,6 +11,7 @@ import msgspec
 from cribus.api import executor
 from cribus.api.cri import runtime as r
 from cribus.api.cri.values import CgroupDriver
+from cribus.api.verb import Empty
 from cribus.errors import CribusError, InvalidArgument
 from cribus.manager.node import Node
 
@@ -20,19 +21,15 @@ _logger = logging.getLogger(__name__)
 
 async def status(node: Node, request: r.StatusRequest) -> r.StatusResponse:
     """RuntimeReady when the executor answers, NetworkReady when pods can be attached."""
-    runtime, (ready, why) = await asyncio.gather(_runtime(node), asyncio.to_thread(node.network.ready))
+    (handlers, runtime), (ready, why) = await asyncio.gather(_runtime(node), asyncio.to_thread(node.network.ready))
     conditions = [
         _condition("RuntimeReady", "ExecutorNotReady", runtime),
         _condition("NetworkReady", "NetworkPluginNotReady", "" if ready else why or "the network is not ready"),
     ]
-    native = r.RuntimeHandlerFeatures(
-        recursive_read_only_mounts=node.host.recursive_readonly, user_namespaces=node.host.idmapped
-    )
-    names = ["", *sorted(node.settings.handlers)]
     return r.StatusResponse(
         status=r.RuntimeStatus(conditions=conditions),
         info=_info(node) if request.verbose else {},
-        runtime_handlers=[r.RuntimeHandler(name=name, features=native) for name in names],
+        runtime_handlers=[_handler(name, can) for name, can in sorted(handlers.items()) if not can.missing],
         features=r.RuntimeFeatures(
             supplemental_groups_policy=True, user_namespaces_host_network=node.host.idmapped, mount_options=True
         ),
@@ -43,14 +40,18 @@ def _condition(kind: str, reason: str, why: str) -> r.RuntimeCondition:
     return r.RuntimeCondition(type=kind, status=not why, reason=reason if why else "", message=why)
 
 
-async def _runtime(node: Node) -> str:
-    """Why containers cannot be run; empty when they can."""
+async def _runtime(node: Node) -> tuple[dict[str, executor.Features], str]:
+    """The runtime handlers; and why containers cannot be run, empty when they can."""
     try:
-        await node.call(executor.STATE, executor.Named(container="0" * 64), timeout=_PATIENCE)
+        answer = await node.call(executor.HANDLERS, Empty(), timeout=_PATIENCE)
     except CribusError as error:
-        # It answered, if only that there is no such container.
-        return "" if error.code == "NOT_FOUND" else error.message
-    return ""
+        return {}, error.message
+    return answer.handlers, ""
+
+
+def _handler(name: str, can: executor.Features) -> r.RuntimeHandler:
+    features = r.RuntimeHandlerFeatures(recursive_read_only_mounts=can.recursive_readonly, user_namespaces=can.idmapped)
+    return r.RuntimeHandler(name=name, features=features)
 
 
 def _info(node: Node) -> dict[str, str]:

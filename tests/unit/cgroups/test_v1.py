@@ -96,3 +96,11 @@ def test_throttling(v1: V1) -> None:
     major, minor = (int(part) for part in (next(device) / "dev").read_text().split(":"))
     v1.apply(PATH, {"blockIO": {"throttleReadBpsDevice": [{"major": major, "minor": minor, "rate": 1 << 20}]}})
     assert text(v1, "blkio", "blkio.throttle.read_bps_device") == f"{major}:{minor} {1 << 20}"
+
+
+def test_what_an_outside_runtime_makes_in_a_v2_tree_beside_goes_too(tmp_path: Path) -> None:
+    v1 = V1("cgroupfs", "root", {"pids": str(tmp_path / "pids")}, str(tmp_path / "unified"))
+    (tmp_path / "unified" / "pod" / "c").mkdir(parents=True)
+    assert v1.strangers("/pod") == [f"{tmp_path}/unified/pod"]
+    v1.delete("/pod")
+    assert list((tmp_path / "unified").iterdir()) == []

@@ -29,7 +29,8 @@ def test_alive_as_long_as_somebody_holds_it(tmp_path: Path) -> None:
 def test_without_a_keeper(tmp_path: Path) -> None:
     assert asyncio.run(keepers.get(str(tmp_path))) == {}
     assert asyncio.run(keepers.get(str(tmp_path / "none"))) == {}
-    assert not asyncio.run(keepers.end(str(tmp_path)))
+    asyncio.run(keepers.end(str(tmp_path), dead=True))
+    assert not asyncio.run(keepers.put(str(tmp_path), "x", 0))
 
 
 def test_get_and_end(tmp_path: Path) -> None:
@@ -46,7 +47,7 @@ def test_get_and_end(tmp_path: Path) -> None:
         thread.start()
         found = asyncio.run(keepers.get(str(tmp_path)))
         assert list(found) == ["pidfd", "sync"]
-        assert asyncio.run(keepers.end(str(tmp_path)))
+        asyncio.run(keepers.end(str(tmp_path), dead=True))
         thread.join()
     for fd in (*found.values(), directory):
         os.close(fd)

@@ -18,7 +18,6 @@ from cribus.errors import (
     InvalidArgument,
     ResourceExhausted,
     Unavailable,
-    Unimplemented,
 )
 from cribus.manager import sandbox_run, sandbox_stop
 from cribus.manager.records import State
@@ -167,11 +166,13 @@ def test_a_wrong_configuration_is_refused_before_anything_is_done(world: World, 
     assert not world.store.data
 
 
-def test_an_outside_runtime_is_refused_rather_than_replaced(world: World, run: Run) -> None:
+def test_a_runtime_that_is_not_there_is_refused_rather_than_replaced(world: World, run: Run) -> None:
     handlers = {"runc": Handler(path="/usr/sbin/runc")}
     world.node.settings = msgspec.structs.replace(world.node.settings, handlers=handlers)
+    can = executor.Features(missing="there is no /usr/sbin/runc")
+    world.answers["executor.handlers"] = lambda _: executor.Handlers(handlers={"runc": can})
     request = s.RunPodSandboxRequest(config=pod_config("p"), runtime_handler="runc")
-    assert isinstance(run(failing(sandbox_run.run(world.node, request))), Unimplemented)
+    assert isinstance(run(failing(sandbox_run.run(world.node, request))), FailedPrecondition)
     assert world.clean()
 
 

@@ -3,10 +3,9 @@
 import json
 from typing import Any
 
-import msgspec
+from cribus.api import executor
 from cribus.api.cri import runtime as r
 from cribus.api.cri.values import CgroupDriver
-from cribus.config import Handler
 from cribus.errors import InvalidArgument, Unavailable
 from cribus.manager import status
 
@@ -18,20 +17,29 @@ def conditions(answer: Any) -> dict[str, tuple[bool, str]]:
 
 
 def test_ready(world: World, run: Run) -> None:
-    world.node.settings = msgspec.structs.replace(world.settings, handlers={"runc": Handler(path="/usr/bin/runc")})
+    found = {
+        "": executor.Features(recursive_readonly=True, idmapped=True),
+        "runc": executor.Features(recursive_readonly=True),
+        "gone": executor.Features(missing="no program"),
+    }
+    world.answers["executor.handlers"] = lambda _: executor.Handlers(handlers=found)
     answer = run(status.status(world.node, r.StatusRequest(verbose=True)))
     assert conditions(answer) == {"RuntimeReady": (True, ""), "NetworkReady": (True, "")}
-    assert [one.name for one in answer.runtime_handlers] == ["", "runc"]
+    can = {one.name: one.features for one in answer.runtime_handlers}
+    assert can == {
+        "": r.RuntimeHandlerFeatures(recursive_read_only_mounts=True, user_namespaces=True),
+        "runc": r.RuntimeHandlerFeatures(recursive_read_only_mounts=True),
+    }
     assert answer.features.supplemental_groups_policy
     assert json.loads(answer.info["config"])["stateDir"] == world.settings.run
 
 
 def test_not_ready_says_why(world: World, run: Run) -> None:
-    world.fail["executor.state"] = [Unavailable("nobody serves executor.state")]
+    world.fail["executor.handlers"] = [Unavailable("nobody serves executor.handlers")]
     world.network.why = "no CNI list in /etc/cni/net.d"
     answer = run(status.status(world.node, r.StatusRequest()))
     assert conditions(answer) == {
-        "RuntimeReady": (False, "nobody serves executor.state"),
+        "RuntimeReady": (False, "nobody serves executor.handlers"),
         "NetworkReady": (False, "no CNI list in /etc/cni/net.d"),
     }
     assert answer.info == {}

@@ -84,7 +84,13 @@ def propagation(work: Work, flags: int) -> None:
 
 
 def overlay(work: Work, target: str, options: dict[str, "Any"], owner: list[int]) -> None:
-    """The root filesystem: layers (top first) with a writable one above; enter it.
+    """The root filesystem: layers (top first) with a writable one above; enter it."""
+    attach(layered(work, options, owner), os.open(target, os.O_PATH | os.O_CLOEXEC))
+    enter(work, target)
+
+
+def layered(work: Work, options: dict[str, "Any"], owner: list[int]) -> int:
+    """The root filesystem as a mount that is not attached yet.
 
     `owner`: uid and gid of the pod's user namespace's root, [] without one. Layers are then seen with
     the container's owners: their mapped copies cover them in this mount namespace alone. The writable
@@ -96,14 +102,13 @@ def overlay(work: Work, target: str, options: dict[str, "Any"], owner: list[int]
         for directory in options["lowerdir"]:
             tree = _tree(directory, False)
             mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH, (mount.MOUNT_ATTR_IDMAP, 0, 0, work.users))
-            _attach(tree, os.open(directory, os.O_PATH | os.O_CLOEXEC))
+            attach(tree, os.open(directory, os.O_PATH | os.O_CLOEXEC))
     filesystem = mount.fsopen("overlay")
     _configure_overlay(filesystem, options)
     mount.fsconfig(filesystem, mount.FSCONFIG_CMD_CREATE)
     tree = mount.fsmount(filesystem)
     os.close(filesystem)
-    _attach(tree, os.open(target, os.O_PATH | os.O_CLOEXEC))
-    enter(work, target)
+    return tree
 
 
 def _configure_overlay(filesystem: int, options: dict[str, "Any"]) -> None:
@@ -121,7 +126,7 @@ def _configure_overlay(filesystem: int, options: dict[str, "Any"]) -> None:
 
 def bind_root(work: Work, source: str) -> None:
     """A root filesystem that is a directory already: it must be a mount of its own to pivot to."""
-    _attach(_tree(source, True), os.open(source, os.O_PATH | os.O_CLOEXEC))
+    attach(_tree(source, True), os.open(source, os.O_PATH | os.O_CLOEXEC))
     enter(work, source)
 
 
@@ -135,7 +140,7 @@ def _tree(source: str, recursive: bool) -> int:
     return mount.open_tree(mount.AT_FDCWD, source, flags)
 
 
-def _attach(tree: int, target: int) -> None:
+def attach(tree: int, target: int) -> None:
     """Attach a detached mount; both descriptors are used up."""
     try:
         mount.move_mount(tree, target)
@@ -179,7 +184,7 @@ def bind(work: Work, source: str, target: str, how: dict[str, "Any"]) -> None:
     for flags, recursive in how["propagation"]:
         deep = mount.AT_RECURSIVE if recursive else 0
         mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH | deep, (0, 0, flags, 0))
-    _attach(tree, paths.ensure(work.root, target, directory=directory))
+    attach(tree, paths.ensure(work.root, target, directory=directory))
 
 
 def cgroup_v1(work: Work, target: str, flags: int, what: "dict[str, Any]") -> None:
@@ -192,7 +197,7 @@ def cgroup_v1(work: Work, target: str, flags: int, what: "dict[str, Any]") -> No
         else:
             tree = _tree(directory, False)
             mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH, (flags & 0xF, 0, 0, 0))
-            _attach(tree, paths.ensure(work.root, where, directory=True))
+            attach(tree, paths.ensure(work.root, where, directory=True))
     parent = paths.open_in(work.root, target)
     for name, to in what["links"]:
         os.symlink(to, f"{paths.through(parent)}/{name}")
@@ -265,14 +270,14 @@ def mask(work: Work, hidden: list[str], readonly: list[str]) -> None:
             os.close(fd)
             continue
         null = os.open("/dev/null", os.O_PATH | os.O_CLOEXEC) if null < 0 else null
-        _attach(mount.open_tree(null, "", mount.OPEN_TREE_CLONE | mount.AT_EMPTY_PATH), fd)
+        attach(mount.open_tree(null, "", mount.OPEN_TREE_CLONE | mount.AT_EMPTY_PATH), fd)
     for path in readonly:
         try:
             tree = _tree(path, True)
         except (FileNotFoundError, NotADirectoryError):
             continue
         mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH | mount.AT_RECURSIVE, (mount.MOUNT_ATTR_RDONLY, 0, 0, 0))
-        _attach(tree, os.open(path, os.O_PATH | os.O_CLOEXEC))
+        attach(tree, os.open(path, os.O_PATH | os.O_CLOEXEC))
 
 
 STEPS: "dict[str, Callable[..., None]]" = {

@@ -72,13 +72,12 @@ class Options(NamedTuple):
     propagation: list[tuple[int, bool]]  # (MS_*, recursive)
     deep: list[str]  # words with a leading r: for the mount and all below
     data: list[str]  # for the file system itself
-    bind: bool
     recursive: bool
 
 
 def options(given: list[str]) -> Options:
     """Sort them."""
-    found = Options([], [], [], [], "bind" in given or "rbind" in given, "rbind" in given)
+    found = Options([], [], [], [], "rbind" in given)
     for word in given:
         if word in ("bind", "rbind", "idmap", "ridmap"):
             continue
@@ -127,7 +126,7 @@ def early(mounts: list[dict[str, Any]]) -> list[Step]:
     found = []
     for one in mounts:
         sorted_ = options(one.get("options") or [])
-        if _is_bind(one, sorted_) and any(flag == mount.MS_SHARED for flag, _ in sorted_.propagation):
+        if is_bind(one) and any(flag == mount.MS_SHARED for flag, _ in sorted_.propagation):
             found.append(["clone", one["source"], sorted_.recursive])
     return found
 
@@ -156,7 +155,7 @@ def steps(one: dict[str, Any], host: Host, cgroups: "Cgroups") -> list[Step]:
     target, kind = one["destination"], one.get("type", "")
     if not target.startswith("/"):
         target = "/" + target
-    if _is_bind(one, sorted_):
+    if is_bind(one):
         return [_bind(one, target, sorted_)]
     if kind == "cgroup":
         return _cgroup(target, sorted_, host, cgroups)
@@ -172,8 +171,9 @@ def _new(one: dict[str, Any], target: str, sorted_: Options) -> list[Step]:
     return made
 
 
-def _is_bind(one: dict[str, Any], sorted_: Options) -> bool:
-    return sorted_.bind or one.get("type") == "bind"
+def is_bind(one: dict[str, Any]) -> bool:
+    """Whether this entry shows a path of the host."""
+    return one.get("type") == "bind" or bool({"bind", "rbind"} & set(one.get("options") or []))
 
 
 def _bind(one: dict[str, Any], target: str, sorted_: Options) -> Step:
