@@ -18,7 +18,7 @@ async def main(server: forkserver.Server) -> int:
 
     from cribus import config, log
     from cribus.bus import service
-    from cribus.images import verbs
+    from cribus.images import mend, verbs
     from cribus.images.node import Bus, Node
 
     settings = config.load()
@@ -28,6 +28,7 @@ async def main(server: forkserver.Server) -> int:
     async with service.connect(settings, "images") as bus:
         node = Node(settings.images, Path(settings.root) / "images", Bus(bus.publish, bus.tell, server.run))
         await asyncio.to_thread(node.open)
+        mend.begin(node)
         async with bus.serve(verbs.table(node)):
             told = asyncio.create_task(service.until_told_to_stop())
             await asyncio.wait({told, server.closed}, return_when=asyncio.FIRST_COMPLETED)

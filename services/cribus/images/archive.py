@@ -11,7 +11,7 @@ import os
 import tarfile
 import threading
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -118,26 +118,29 @@ async def load(node: Node, request: Load) -> Loaded:
     source = await asyncio.to_thread(_Files, request.path)
     try:
         if await asyncio.to_thread(source.has, "index.json"):
-            found = [one async for one in _from_layout(node, source)]
+            references = await _from_layout(node, source, request.reference)
         elif await asyncio.to_thread(source.has, "manifest.json"):
-            found = [one async for one in _from_docker(node, source)]
+            references = await _from_docker(node, source, request.reference)
         else:
             raise InvalidArgument(
                 f"{request.path} has neither index.json (OCI layout) nor manifest.json (docker archive)"
             )
     finally:
         await asyncio.to_thread(source.close)
-    references: list[str] = []
-    for image, names in found:
-        wanted = [parse(name) for name in names or ([request.reference] if request.reference else [])]
-        tagged = [one.tagged for one in wanted if one.tag]
-        digested = sorted({f"{one.name}@{image.manifest}" for one in wanted})
-        pull.name(node, image, [*digested, *tagged])
-        references += tagged or [image.id]
     return Loaded(references=references)
 
 
-async def _from_layout(node: Node, source: _Files) -> AsyncIterator[tuple[Image, list[str]]]:
+async def _kept(node: Node, image: Image, names: list[str], parts: pull.Parts) -> list[str]:
+    """Have an image of the archive here; its names, or its id when it has none."""
+    wanted = [parse(name) for name in names]
+    tagged = [one.tagged for one in wanted if one.tag]
+    digested = sorted({f"{one.name}@{image.manifest}" for one in wanted})
+    await pull.keep(node, image, parts._replace(names=[*digested, *tagged]))
+    return tagged or [image.id]
+
+
+async def _from_layout(node: Node, source: _Files, default: str) -> list[str]:
+    references: list[str] = []
     index = manifest.document(await asyncio.to_thread(source.read, "index.json"), "index.json")
     for described in index.get("manifests") or []:
         top = manifest.descriptor(described)
@@ -148,14 +151,16 @@ async def _from_layout(node: Node, source: _Files) -> AsyncIterator[tuple[Image,
             body = manifest.document(data, "the manifest")
         config = await asyncio.to_thread(source.read, _blob(manifest.config_of(body).digest))
         image = manifest.image(data, digest_of(data), config)
-        blobs = {image.id: config, image.manifest: data}
-        await pull.keep(node, image, blobs, bring.Source(partial(_blob_chunks, source), lambda: None))
         annotations = described.get("annotations") or {}
-        name = next((annotations[key] for key in _NAMES if "/" in annotations.get(key, "")), "")
-        yield image, [name] if name else []
+        name = next((annotations[key] for key in _NAMES if "/" in annotations.get(key, "")), default)
+        blobs = {image.id: config, image.manifest: data}
+        parts = pull.Parts([], blobs, bring.Source(partial(_blob_chunks, source), lambda: None))
+        references += await _kept(node, image, [name] if name else [], parts)
+    return references
 
 
-async def _from_docker(node: Node, source: _Files) -> AsyncIterator[tuple[Image, list[str]]]:
+async def _from_docker(node: Node, source: _Files, default: str) -> list[str]:
+    references: list[str] = []
     try:
         listed = msgspec.json.decode(await asyncio.to_thread(source.read, "manifest.json"), type=list[_Docker])
     except msgspec.DecodeError as error:
@@ -177,8 +182,9 @@ async def _from_docker(node: Node, source: _Files) -> AsyncIterator[tuple[Image,
         data = json.dumps(made, separators=(",", ":")).encode()
         image = manifest.image(data, digest_of(data), config)
         blobs = {image.id: config, image.manifest: data}
-        await pull.keep(node, image, blobs, bring.Source(_by_name(source, names), lambda: None))
-        yield image, one.RepoTags or []
+        parts = pull.Parts([], blobs, bring.Source(_by_name(source, names), lambda: None))
+        references += await _kept(node, image, one.RepoTags or ([default] if default else []), parts)
+    return references
 
 
 class _Docker(msgspec.Struct):

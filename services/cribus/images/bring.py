@@ -5,7 +5,6 @@ that one fails.
 """
 
 import asyncio
-import contextlib
 import fcntl
 import os
 import time
@@ -13,7 +12,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from cribus.api.images import Progress as Word
-from cribus.errors import CribusError
+from cribus.errors import CribusError, DataLoss, InvalidArgument
 from cribus.images import worker
 from cribus.images.layer import Job
 from cribus.images.node import Node
@@ -87,10 +86,20 @@ def _announce(node: Node, layer: Layer, task: asyncio.Task[None]) -> None:
 async def _brought(node: Node, layer: Layer, source: Source, word: "_Teller") -> None:
     await word.say("waiting", 0)
     async with node.workers:
-        for _ in range(_TRIES - 1):
-            with contextlib.suppress(worker.Died):
+        tries = 0
+        while True:
+            tries += 1
+            begun = node.content.begun(layer.digest)
+            try:
                 return await _tried(node, layer, source, word)
-        return await _tried(node, layer, source, word)
+            except worker.Died:
+                if tries == _TRIES:
+                    raise
+            except (DataLoss, InvalidArgument):
+                # What an earlier try has left may be the cause: damaged by a loss of power, or by another
+                # registry. The worker has deleted it.
+                if tries == _TRIES or not begun or node.content.begun(layer.digest):
+                    raise
 
 
 async def _tried(node: Node, layer: Layer, source: Source, word: "_Teller") -> None:

@@ -6,7 +6,6 @@ Loads no httpx, no asyncio and no msgspec: a worker is a small process.
 """
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
@@ -16,8 +15,9 @@ import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from cribus.errors import DataLoss, Internal, InvalidArgument, ResourceExhausted
+from cribus.errors import DataLoss, InvalidArgument
 from cribus.images.inflate import inflate
+from cribus.images.shortage import explained
 from cribus.images.tarstream import Chunks
 from cribus.images.unpack import Unpacked, unpack
 from cribus.steps import Step
@@ -62,11 +62,7 @@ def bring(job: Job, fd: int) -> Unpacked:
                 os.unlink(job.partial)
         raise
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ResourceExhausted(
-                f"the layer cannot be stored: {error.strerror}; `df -h` and `df -i` show where space is short"
-            ) from error
-        raise Internal(f"the layer cannot be stored: {error.strerror} ({error.filename})") from error
+        raise explained(error, "the layer cannot be stored") from error
     finally:
         stop.set()
 
@@ -108,6 +104,7 @@ def _kept(job: Job, fd: int) -> Iterator[bytes]:
         found = "sha256:" + digest.hexdigest()
         if found != job.digest or (job.size and have != job.size):
             raise DataLoss(f"content has digest {found}, not {job.digest}; the registry lies or is broken, pull again")
+        os.fsync(file.fileno())
         with _BLOB.of(job.digest):
             os.rename(job.partial, job.blob)
 

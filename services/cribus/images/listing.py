@@ -19,6 +19,7 @@ from cribus.api.cri.image import (
 from cribus.api.cri.stats import FilesystemIdentifier, FilesystemUsage, ImageFsInfoRequest, ImageFsInfoResponse
 from cribus.api.paging import Page, Paged
 from cribus.errors import InvalidArgument
+from cribus.images import mend
 from cribus.images.content import digest_of
 from cribus.images.node import Node
 from cribus.images.store import Image
@@ -66,7 +67,8 @@ def _fitting(node: Node, request: ListImagesRequest) -> list[Image]:
     if wanted:
         one = node.store.find(wanted)
         return [one] if one else []
-    return sorted(node.store.images.values(), key=lambda one: one.id)
+    told = [one for one in node.store.images.values() if node.content.has(one.id)]  # else mend.py is about to remove it
+    return sorted(told, key=lambda one: one.id)
 
 
 async def status(node: Node, request: ImageStatusRequest) -> ImageStatusResponse:
@@ -97,7 +99,8 @@ async def remove(node: Node, request: RemoveImageRequest) -> RemoveImageResponse
         raise InvalidArgument("no image is named; give a reference or an image id")
     image = node.store.find(request.image.image)
     if image is not None:
-        node.store.remove(image.id)
+        await mend.until_whole(node, image.id)
+        await node.store.remove(image.id)
         node.forget([image])
         await node.publish(events.Event(kind=events.IMAGE_REMOVED, id=image.id, at=time.time_ns()))
     return RemoveImageResponse()

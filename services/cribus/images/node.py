@@ -5,6 +5,10 @@ and having it gone, one step.
 """
 
 import asyncio
+import contextlib
+import logging
+import subprocess
+import threading
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from cribus.images.worker import Spawn
 
 Tell = Callable[[str, Progress], Awaitable[None]]
+_logger = logging.getLogger(__name__)
 _GRACE = 3600.0  # seconds for which what an interrupted pull has brought waits for the next one
 
 
@@ -50,6 +55,9 @@ class Node:
         self.pulls: dict[object, asyncio.Task[str]] = {}
         self.bringing: dict[str, asyncio.Task[None]] = {}  # by diff id and by digest
         self.pinned: list[Image] = []  # of pulls that are under way: in no store yet
+        self.mending: dict[str, asyncio.Task[None]] = {}  # by image id
+        self.settled = asyncio.Event()  # no writing of layers to the disk is under way
+        self.settled.set()
 
     def open(self) -> None:
         """See what is there; away with leftovers."""
@@ -62,6 +70,31 @@ class Node:
         layers = [one for one in self.snapshots.layers if self.snapshots.age(one) > _GRACE]
         blobs = [one for one in self.content.sizes if self.content.age(one) > _GRACE]
         self._drop(layers, blobs)
+
+    def settle(self) -> None:
+        """Have the newest layers written to the disk, some time: until then a loss of power means that they
+        are unpacked again."""
+        if self.snapshots.fresh and self.settled.is_set():
+            self.settled.clear()
+            args = (asyncio.get_running_loop(), dict(self.snapshots.fresh))
+            threading.Thread(target=self._sync, args=args, name="sync", daemon=True).start()
+
+    def _sync(self, loop: asyncio.AbstractEventLoop, fresh: dict[str, object]) -> None:
+        """In a program of its own, in a thread of its own: nobody knows how long a disk takes, and the
+        service may end meanwhile."""
+        argv = ["sync", "--file-system", str(self.root)]
+        ended = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True)
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(self._synced, fresh, ended)
+
+    def _synced(self, fresh: dict[str, object], ended: subprocess.CompletedProcess[bytes]) -> None:
+        self.settled.set()
+        if ended.returncode:
+            said = ended.stderr.decode(errors="replace")
+            _logger.error("layers cannot be written to the disk", extra={"cause": said})
+            return
+        self.snapshots.synced(fresh)
+        self.settle()
 
     def forget(self, images: Iterable[Image]) -> None:
         """Delete the layers and blobs of images that are gone, as far as nobody else uses them."""
@@ -81,8 +114,12 @@ class Node:
         for diff_id in set(layers) - used_layers:
             self.snapshots.drop(diff_id)
         for digest in set(blobs) - used_blobs:
-            self.trash.take(self.content.path(digest))
-            self.content.note(digest)
+            self.lose(digest)
+
+    def lose(self, digest: str) -> None:
+        """Delete a blob. Idempotent."""
+        self.trash.take(self.content.path(digest))
+        self.content.note(digest)
 
     def usage(self) -> Usage:
         """Of blobs and layers together, from what is remembered."""

@@ -6,6 +6,7 @@ next try finds more of it done.
 
 import asyncio
 import time
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,7 +29,6 @@ _CONFIG = Step("images.pull.config")
 _BLOBS = Step("images.pull.blobs")
 _LAYERS = Step("images.pull.layers")
 _IMAGE = Step("images.pull.image")
-_NAMED = Step("images.pull.named")
 
 
 async def pull(node: Node, request: PullImageRequest) -> PullImageResponse:
@@ -67,11 +67,9 @@ async def _pulled(node: Node, reference: Reference, request: PullImageRequest) -
         image = manifest.image(own.data, own.digest, config)
         names = [f"{reference.name}@{top.digest}"] + ([reference.tagged] if reference.tag else [])
         blobs = {image.id: config, own.digest: own.data}
-        await keep(node, image, blobs, bring.Source(registry.blob, registry.stop, told))
+        await keep(node, image, Parts(names, blobs, bring.Source(registry.blob, registry.stop, told)))
     finally:
         await asyncio.to_thread(registry.close)
-    with _NAMED.of(image.id):
-        name(node, image, names)
     node.tidy()
     detail = {
         "reference": str(reference),
@@ -84,31 +82,44 @@ async def _pulled(node: Node, reference: Reference, request: PullImageRequest) -
     return image.id
 
 
-async def keep(node: Node, image: Image, blobs: dict[str, bytes], source: bring.Source) -> None:
-    """Have an image's small blobs and its layers here. After a failure nothing of it is left that is of no use."""
+class Parts(NamedTuple):
+    """What an image is put together from."""
+
+    names: list[str]  # that it gets; an image that loses its last name to another stays, under its digest
+    blobs: dict[str, bytes]  # manifest and config
+    source: bring.Source  # of its layers
+
+
+async def keep(node: Node, image: Image, parts: Parts) -> None:
+    """Have an image here: first what it is made of, then the record that says so.
+
+    Once it is done no loss of power takes it back. After a failure nothing of it is left that is of no use.
+    """
     node.pinned.append(image)
     try:
-        with _BLOBS.of(image.id):
-            for digest, data in blobs.items():
-                node.content.write(data, digest)
-        with _LAYERS.of(image.id):
-            await bring.layers(node, image, source)
+        small = asyncio.ensure_future(asyncio.to_thread(_stored, node, image, parts.blobs))
+        try:
+            with _LAYERS.of(image.id):
+                await bring.layers(node, image, parts.source)
+        finally:
+            await asyncio.wait([small])
+        await small
+        await asyncio.to_thread(node.content.sync)
+        stack = below.stack(node.snapshots, [layer.diff_id for layer in image.layers])
         with _IMAGE.of(image.id):
-            node.store.add(msgspec.structs.replace(image, stack=below.stack(node.snapshots, _diff_ids(image))), [])
+            await node.store.add(msgspec.structs.replace(image, stack=stack), parts.names)
         node.pinned.remove(image)
     except BaseException as error:
         node.pinned.remove(image)
         bring.undo(node, image, error)
         raise
+    node.settle()
 
 
-def _diff_ids(image: Image) -> list[str]:
-    return [layer.diff_id for layer in image.layers]
-
-
-def name(node: Node, image: Image, names: list[str]) -> None:
-    """Give an image names. One that has lost its last name to another stays, under its digest."""
-    node.store.add(node.store.images[image.id], names)
+def _stored(node: Node, image: Image, blobs: dict[str, bytes]) -> None:
+    with _BLOBS.of(image.id):
+        for digest, data in blobs.items():
+            node.content.write(data, digest)
 
 
 async def _config(node: Node, registry: Registry, digest: str) -> bytes:

@@ -9,7 +9,7 @@ from cribus.api.cri.stats import FilesystemIdentifier, FilesystemUsage
 from cribus.api.images import Discard, Prepare, Prepared, Usage
 from cribus.api.verb import Empty
 from cribus.errors import InvalidArgument
-from cribus.images import merged
+from cribus.images import mend, merged
 from cribus.images.listing import config_of
 from cribus.images.node import Node
 from cribus.images.store import Image
@@ -19,6 +19,7 @@ async def prepare(node: Node, request: Prepare) -> Prepared:
     """A container's writable layer. Idempotent. Raises NotFound when the image is not here."""
     if not request.container.isalnum():
         raise InvalidArgument(f"{request.container!r} is no container id")
+    await mend.until_whole(node, node.store.need(request.image).id)
     image = node.store.need(request.image)
     lower = node.lower(image)
     known: dict[str, object] = {"image": image.id, "diff_ids": image.stacked()}

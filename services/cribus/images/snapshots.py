@@ -1,26 +1,31 @@
 """Unpacked layers, a directory each, and the writable layers of containers over them.
 
     layers/<diff id>/fs      the layer, as overlayfs takes it
-    layers/<diff id>/usage   "bytes inodes"
+    layers/<diff id>/usage   "bytes inodes", and the id of this boot until the layer is known to be on the disk
     layers/<diff id>/below   what it leaves to the layers below it, if anything (below.py)
     l/<number>               link to a layer: overlayfs takes one page of options, so its paths are short
     containers/<id>/         upper, work, image.json
     making/<random>/         a layer that is being unpacked
 
-A layer is made aside and renamed to its place, and renamed into the trash when it goes.
+A layer is made aside and renamed to its place, and renamed into the trash when it goes. To wait until all
+of its files are on the disk would hold up a pull, and with it whoever else writes: so a layer says in which
+boot it was made, until `synced`. A later boot does not trust it then: it is made again from its blob (mend.py).
 """
 
 import contextlib
+import itertools
 import json
+import logging
 import os
 import secrets
 import stat
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from cribus.errors import NotFound
-from cribus.images.content import hexadecimal
+from cribus.images.content import hexadecimal, named
 from cribus.images.trash import Trash
 from cribus.linux import files
 from cribus.steps import Step
@@ -31,11 +36,17 @@ _DROP = Step("images.remove.layer")
 _FOLDERS = Step("images.prepare.folders")
 _NOTE = Step("images.prepare.noted")
 _DISCARD = Step("images.discard.taken")
+_logger = logging.getLogger(__name__)
 
 
 class Usage(NamedTuple):
     bytes: int
     inodes: int
+
+
+def boot() -> str:
+    """This boot's id (random(4), boot_id)."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 class Snapshots:
@@ -47,10 +58,12 @@ class Snapshots:
         self._containers = root / "containers"
         self._making = root / "making"
         self._trash = trash
+        self._boot = boot()
         for folder in (self._layers, self._links, self._containers, self._making):
             folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         (self._making / "none" / "fs").mkdir(parents=True, exist_ok=True)
         self.layers: dict[str, Usage] = {}  # by diff id
+        self.fresh: dict[str, object] = {}  # layers that a loss of power could harm, and which making of them
         self.containers: dict[str, dict[str, object]] = {}  # id → what `prepare` was told
         self._numbers: dict[str, str] = {}  # diff id → name of its link
 
@@ -61,14 +74,20 @@ class Snapshots:
                 self._trash.take(leftover)
         self._trash.empty()
         for link in self._links.iterdir():
+            if not link.is_symlink():
+                _foreign(link)
+                continue
             owner = f"sha256:{os.path.basename(os.path.dirname(os.readlink(link)))}"
             if link.exists() and owner not in self._numbers:
                 self._numbers[owner] = link.name
             else:
                 link.unlink()
-        for layer in self._layers.iterdir():
-            self._know(f"sha256:{layer.name}")
+        for diff_id, _ in named(self._layers):
+            self._know(diff_id)
         for folder in self._containers.iterdir():
+            if not (folder.name.isalnum() and folder.is_dir() and not folder.is_symlink()):
+                _foreign(folder)
+                continue
             try:
                 self.containers[folder.name] = json.loads((folder / "image.json").read_bytes())
             except (FileNotFoundError, ValueError):  # killed half-way through making it
@@ -103,24 +122,43 @@ class Snapshots:
         if self.has(diff_id):
             self.abandon(folder)
             return
-        (folder / "usage").write_text(f"{usage.bytes} {usage.inodes}")
+        (folder / "usage").write_text(f"{usage.bytes} {usage.inodes} {self._boot}")
         with _COMMIT.of(diff_id):
             os.rename(folder, self._layers / hexadecimal(diff_id))
         with _LINK.of(diff_id):
-            self._know(diff_id)
+            self._link(diff_id)
+        self.layers[diff_id] = usage
+        self.fresh[diff_id] = object()
 
     def _know(self, diff_id: str) -> None:
-        name = hexadecimal(diff_id)
+        """See a layer that is there. Raises nothing: what is not to be trusted goes."""
         try:
-            size, inodes = (self._layers / name / "usage").read_text().split()
+            size, inodes, *made = (self._layers / hexadecimal(diff_id) / "usage").read_text().split(maxsplit=2)
+            if made not in ([], [self._boot]):
+                raise ValueError("it may have lost files with the power")
             self.layers[diff_id] = Usage(int(size), int(inodes))
-        except (FileNotFoundError, ValueError):  # not ours, or a machine that lost its power
-            self._trash.take(self._layers / name)
+        except (OSError, ValueError) as error:
+            _logger.warning("a layer is not to be trusted", extra={"layer": diff_id, "cause": str(error)})
+            self.drop(diff_id)
             return
+        if made:
+            self.fresh[diff_id] = object()
+        self._link(diff_id)
+
+    def _link(self, diff_id: str) -> None:
         if diff_id not in self._numbers:
-            number = next(n for n in range(len(self._numbers) + 1) if not (self._links / _base36(n)).is_symlink())
-            os.symlink(f"../layers/{name}/fs", self._links / _base36(number))
+            number = next(n for n in itertools.count() if not os.path.lexists(self._links / _base36(n)))
+            os.symlink(f"../layers/{hexadecimal(diff_id)}/fs", self._links / _base36(number))
             self._numbers[diff_id] = _base36(number)
+
+    def synced(self, these: Mapping[str, object]) -> None:
+        """What was `fresh` is on the disk, with all that is in it. If this note is lost, it costs time alone."""
+        for diff_id, making in these.items():
+            if self.fresh.get(diff_id) is making:
+                usage = self.layers[diff_id]
+                path = self._layers / hexadecimal(diff_id) / "usage"
+                files.write_atomic(str(path), f"{usage.bytes} {usage.inodes}".encode())
+                del self.fresh[diff_id]
 
     def abandon(self, folder: Path) -> None:
         self._trash.take(folder)
@@ -128,6 +166,7 @@ class Snapshots:
     def drop(self, diff_id: str) -> None:
         """Delete a layer. Idempotent."""
         self.layers.pop(diff_id, None)
+        self.fresh.pop(diff_id, None)
         number = self._numbers.pop(diff_id, "")
         if number:
             (self._links / number).unlink(missing_ok=True)
@@ -171,6 +210,10 @@ class Snapshots:
         if container not in self.containers:
             raise NotFound(f"container {container} has no writable layer here")
         return tree_usage(f"{self._containers}/{container}/upper")
+
+
+def _foreign(path: Path) -> None:
+    _logger.warning("a name that is not ours is left alone", extra={"path": str(path)})
 
 
 def _base36(number: int) -> str:

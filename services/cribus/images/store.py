@@ -1,8 +1,9 @@
-"""What images there are: one JSON file an image and one a reference, written by rename.
+"""What images there are: one JSON file an image and one a reference, written by rename and to the disk.
 
 The files are the truth; memory is a copy of them, read at start. An image's id is its config's digest.
 """
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -51,27 +52,36 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
         self.images: dict[str, Image] = {}
         self.references: dict[str, str] = {}  # whole reference → image id
+        self._turn = asyncio.Lock()
         self._load()
 
     def _load(self) -> None:
-        for path in self._images.iterdir():
+        for path in _ours(self._images):
             with _survivable(path):
                 image = msgspec.json.decode(path.read_bytes(), type=Image)
                 self.images[image.id] = image
-        for path in self._references.iterdir():
+        for path in _ours(self._references):
             with _survivable(path):
                 known = json.loads(path.read_bytes())
-                if known["image"] in self.images:
-                    self.references[known["reference"]] = known["image"]
+                if known["image"] not in self.images:
+                    raise ValueError(f"there is no image {known['image']}")
+                self.references[known["reference"]] = known["image"]
 
-    def add(self, image: Image, references: list[str]) -> None:
-        """Write an image, then its references: a kill in between leaves an image without a name."""
-        files.write_atomic(str(self._images / f"{hexadecimal(image.id)}.json"), msgspec.json.encode(image))
-        self.images[image.id] = image
+    async def add(self, image: Image, references: list[str]) -> None:
+        """Write an image, then its references: a kill in between leaves an image without a name.
+
+        Once this has returned, no loss of power takes it back. Raises OSError.
+        """
+        async with self._turn:
+            await asyncio.to_thread(self._write, image, references)
+            self.images[image.id] = image
+            self.references.update(dict.fromkeys(references, image.id))
+
+    def _write(self, image: Image, references: list[str]) -> None:
+        files.write_durable(str(self._images / f"{hexadecimal(image.id)}.json"), msgspec.json.encode(image))
         for reference in references:
             body = json.dumps({"reference": reference, "image": image.id}).encode()
-            files.write_atomic(str(self._path(reference)), body)
-            self.references[reference] = image.id
+            files.write_durable(str(self._path(reference)), body)
 
     def _path(self, reference: str) -> Path:
         name = quote(reference, safe="")
@@ -123,13 +133,25 @@ class Store:
             os.unlink(self._path(reference))
         self.references.pop(reference, None)
 
-    def remove(self, image_id: str) -> None:
+    async def remove(self, image_id: str) -> None:
         """An image and every reference to it. Idempotent."""
-        for reference in self.names(image_id):
-            self.untag(reference)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._images / f"{hexadecimal(image_id)}.json")
-        self.images.pop(image_id, None)
+        async with self._turn:
+            for reference in self.names(image_id):
+                self.untag(reference)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._images / f"{hexadecimal(image_id)}.json")
+            self.images.pop(image_id, None)
+
+
+def _ours(folder: Path) -> Iterator[Path]:
+    """Our files; those that a killed process has left half-written go."""
+    for path in folder.iterdir():
+        if path.suffix not in (".json", ".tmp") or not path.is_file() or path.is_symlink():
+            _logger.warning("a name that is not ours is left alone", extra={"path": str(path)})
+        elif path.suffix == ".tmp":
+            path.unlink()
+        else:
+            yield path
 
 
 @contextlib.contextmanager

@@ -1,15 +1,29 @@
 """The verbs of the image service, a line each."""
 
 from functools import partial
+from typing import Any
 
 from cribus.api import images
-from cribus.bus.server import Table
+from cribus.bus.server import Handler, Table
 from cribus.images import archive, listing, pull, rootfs
 from cribus.images.node import Node
+from cribus.images.shortage import explained
 
 
 def table(node: Node) -> Table:
     """What the image service answers."""
+    return {verb: partial(_kindly, handler) for verb, handler in _table(node).items()}
+
+
+async def _kindly(handler: Handler, request: Any) -> Any:
+    """An answer, or a sentence on what the host or its disk lacks."""
+    try:
+        return await handler(request)
+    except OSError as error:
+        raise explained(error, "the image store fails") from error
+
+
+def _table(node: Node) -> Table:
     return {
         images.LIST: partial(listing.list_images, node),
         images.PAGE: partial(listing.page, node),

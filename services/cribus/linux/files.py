@@ -1,5 +1,6 @@
 """Files written whole or not at all, and paths that cannot leave their root."""
 
+import contextlib
 import os
 import struct
 
@@ -19,6 +20,30 @@ def write_atomic(path: str, data: bytes, mode: int = 0o644) -> None:
     temporary = f"{path}.{os.getpid()}.tmp"
     write_at(AT_FDCWD, temporary, data, mode)
     os.rename(temporary, path)
+
+
+def write_durable(path: str, data: bytes, mode: int = 0o644) -> None:
+    """`write_atomic` that also outlives a loss of power once it has returned. Leaves nothing when it
+    fails. Raises OSError."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        write_at(AT_FDCWD, temporary, data, mode)
+        sync(temporary)
+        os.rename(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    sync(os.path.dirname(path))
+
+
+def sync(path: str) -> None:
+    """fsync(2) of a file, or of a directory's names. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def write_atomic_at(dirfd: int, name: str, data: bytes, mode: int = 0o644) -> None:

@@ -24,7 +24,7 @@ async def saved(world: World, path: Path) -> str:
     id = await world.pull(node, "app")
     await archive.save(node, Save(references=[NAME], path=str(path)))
     image = node.store.need(id)
-    node.store.remove(id)
+    await node.store.remove(id)
     node.forget([image])
     assert node.content.sizes == {}
     return id

@@ -109,6 +109,21 @@ def test_a_blob_is_resumed(world: World) -> None:
     assert blobs.asked == [(digest(ONE), 700)]
 
 
+@pytest.mark.parametrize("left", [bytes(700), b"\x1f\x8b" + bytes(698), b"x" * 50_000])
+def test_a_damaged_beginning_costs_no_pull(world: World, left: bytes) -> None:
+    """A loss of power may leave zeros, or another registry rubbish."""
+    blobs = Blobs(ONE)
+
+    async def work() -> None:
+        node = world.node()
+        node.content.partial(digest(ONE)).write_bytes(left)
+        await bring.layers(node, image(ONE), blobs.source())
+        assert node.snapshots.has(digest(ONE))
+        assert node.content.begun(digest(ONE)) == 0
+
+    run(work)
+
+
 def test_killed_workers_have_successors(world: World) -> None:
     blobs = Blobs(ONE)
     victims = [True, True, False]

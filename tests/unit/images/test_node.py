@@ -26,10 +26,10 @@ def test_a_shared_layer_goes_with_its_last_image(world: World) -> None:
     async def work() -> None:
         node = await two(world)
         both, low = (node.store.need(f"registry.test/{name}:v1") for name in ("both", "low"))
-        node.store.remove(both.id)
+        await node.store.remove(both.id)
         node.forget([both])
         assert set(node.snapshots.layers) == set(node.content.sizes) & {digest(LOW)} == {digest(LOW)}
-        node.store.remove(low.id)
+        await node.store.remove(low.id)
         node.forget([low])
         assert (node.snapshots.layers, node.content.sizes, tuple(node.usage())) == ({}, {}, (0, 0))
 
@@ -42,7 +42,7 @@ def test_a_containers_layers_outlive_the_image(world: World) -> None:
         node.snapshots.prepare("c1", {"diff_ids": [digest(LOW), digest(HIGH)]}, os.stat("/"))
         images = list(node.store.images.values())
         for one in images:
-            node.store.remove(one.id)
+            await node.store.remove(one.id)
         node.forget(images)
         assert set(node.snapshots.layers) == {digest(LOW), digest(HIGH)}
         node.discard("c1")
@@ -57,7 +57,7 @@ def test_what_a_pull_needs_is_pinned(world: World) -> None:
         node = await two(world)
         low = node.store.need("registry.test/low:v1")
         node.pinned.append(low)
-        node.store.remove(low.id)
+        await node.store.remove(low.id)
         node.forget([low])
         assert node.snapshots.has(digest(LOW))
 
@@ -69,7 +69,7 @@ def test_at_the_start_what_is_old_and_nobodys_goes(world: World, old: bool) -> N
     async def work() -> None:
         node = await two(world)
         for one in list(node.store.images):
-            node.store.remove(one)
+            await node.store.remove(one)
         if old:
             for path in (*world.root.glob("layers/*/usage"), *world.root.glob("blobs/sha256/*")):
                 os.utime(path, (0, 0))
@@ -83,7 +83,7 @@ def test_at_the_start_what_is_old_and_nobodys_goes(world: World, old: bool) -> N
 def test_a_pull_tidies_up_after_those_that_broke_off(world: World) -> None:
     async def work() -> None:
         node = await two(world)
-        node.store.remove(node.store.need("registry.test/both:v1").id)
+        await node.store.remove(node.store.need("registry.test/both:v1").id)
         for path in world.root.glob("layers/*/usage"):
             os.utime(path, (0, 0))
         world.push("third", tar([Entry("third", b"x")]))

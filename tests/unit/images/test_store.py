@@ -1,5 +1,6 @@
 """Images and their names, over restarts."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ def image(id: str) -> Image:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     made = Store(tmp_path)
-    made.add(image(A), ["docker.io/library/abab:latest", f"docker.io/library/x@{A}"])
+    asyncio.run(made.add(image(A), ["docker.io/library/abab:latest", f"docker.io/library/x@{A}"]))
     return made
 
 
@@ -31,13 +32,13 @@ def test_found_by_every_name(store: Store, tmp_path: Path) -> None:
 
 
 def test_a_name_goes_before_the_beginning_of_an_id(store: Store) -> None:
-    store.add(image(B), ["docker.io/library/acac:latest"])
-    store.add(image("sha256:" + "acac" + "0" * 60), [])
+    asyncio.run(store.add(image(B), ["docker.io/library/acac:latest"]))
+    asyncio.run(store.add(image("sha256:" + "acac" + "0" * 60), []))
     assert store.need("acac").id == B
 
 
 def test_a_beginning_of_two(store: Store) -> None:
-    store.add(image("sha256:" + "abab" + "0" * 60), [])
+    asyncio.run(store.add(image("sha256:" + "abab" + "0" * 60), []))
     with pytest.raises(InvalidArgument, match="2 images"):
         store.find("sha256:abab")
     with pytest.raises(InvalidArgument, match="no image is named"):
@@ -45,14 +46,14 @@ def test_a_beginning_of_two(store: Store) -> None:
 
 
 def test_a_name_moves(store: Store) -> None:
-    store.add(image(B), ["docker.io/library/abab:latest"])
+    asyncio.run(store.add(image(B), ["docker.io/library/abab:latest"]))
     assert store.names(A) == [f"docker.io/library/x@{A}"]
     assert store.names(B) == ["docker.io/library/abab:latest"]
 
 
 def test_removed(store: Store, tmp_path: Path) -> None:
     for _ in range(2):
-        store.remove(A)
+        asyncio.run(store.remove(A))
     assert (store.images, store.references) == ({}, {})
     assert list((tmp_path / "references").iterdir()) == []
 
@@ -66,7 +67,7 @@ def test_a_torn_file_costs_its_image_alone(store: Store, tmp_path: Path) -> None
 
 def test_a_very_long_name(store: Store, tmp_path: Path) -> None:
     long = "host.test/" + "a" * 240 + ":tag"
-    store.add(image(A), [long])
+    asyncio.run(store.add(image(A), [long]))
     assert Store(tmp_path).need(long).id == A
 
 

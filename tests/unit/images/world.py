@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import pytest
 from cribus.api.cri.image import ImageSpec
 from cribus.api.cri.sandbox import PullImageRequest
 from cribus.api.events import Event
@@ -136,6 +137,16 @@ class World:
     async def pull(self, node: Node, name: str, **annotations: str) -> str:
         spec = ImageSpec(image=f"{HOST}/{name}:v1", annotations=annotations)
         return (await pull.pull(node, PullImageRequest(image=spec))).image_ref
+
+
+def serve(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever pulls is answered by this world."""
+    real = httpx.Client
+
+    def direct(**settings: Any) -> httpx.Client:
+        return real(transport=httpx.MockTransport(lambda request: world.answer(request)), follow_redirects=True)
+
+    monkeypatch.setattr("cribus.images.registry.client.httpx.Client", direct)
 
 
 def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:

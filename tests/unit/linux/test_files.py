@@ -31,3 +31,22 @@ def test_links_stay_in_their_root(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="none"):
         files.openat2(root, "none", os.O_RDONLY)
     os.close(root)
+
+
+def test_written_durably_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        synced.append(os.path.basename(os.readlink(f"/proc/self/fd/{fd}")))
+        if len(synced) == 3:
+            raise OSError(5, "Input/output error")
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    path = tmp_path / "file"
+    files.write_durable(str(path), b"one")
+    assert synced == [f"file.{os.getpid()}.tmp", tmp_path.name]
+    with pytest.raises(OSError, match="Input/output"):
+        files.write_durable(str(path), b"two")
+    assert (path.read_bytes(), os.listdir(tmp_path)) == (b"one", ["file"])
