@@ -13,8 +13,6 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-import msgpack
-
 from cribus import forkserver
 from cribus.forkserver import Server, Spawned
 from cribus.linux import fds as descriptors
@@ -104,5 +102,5 @@ class Function:
 
     async def run(self, request: dict[str, Any], fds: list[int]) -> Spawned:
         """As Server.run."""
-        with forkserver.packet(msgpack.packb(request)) as (data, spilled):
+        with forkserver.packet(forkserver.pack(request)) as (data, spilled):
             return await self.ahead.order(data, [*spilled, *fds])

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 ORDERED = "cribus.forkserver:ordered"
 _INLINE = 65536  # bytes of a request that travel in the packet itself
 _SPILLED = b"\xc0"  # the packet of one that does not
+_BYTES = "surrogateescape"  # an environment may hold bytes that are no text: they come out as they were
 _FORKED = Step("forkserver.run.forked")
 _ANSWERED = Step("forkserver.run.answered")
 _REAPED = Step("forkserver.run.reaped")
@@ -98,7 +99,7 @@ class Server:
         future: asyncio.Future[Spawned] = closed.get_loop().create_future()
         self._waiting[id := self._last] = future
         try:
-            await self._send(msgpack.packb([id, function, request]), list(fds))
+            await self._send(pack([id, function, request]), list(fds))
             return await future
         finally:
             self._waiting.pop(id, None)
@@ -316,12 +317,18 @@ def _forked(hooks: bool) -> tuple[int, int]:
     return pid, process.pidfd_open(pid) if pid else -1
 
 
+def pack(request: "Any") -> bytes:
+    """A request as `_unpacked` reads it, on the other side of a fork."""
+    packed: bytes = msgpack.packb(request, unicode_errors=_BYTES)
+    return packed
+
+
 def _unpacked(data: bytes, fds: list[int]) -> "Any":
     """A request that came in a packet, or in a memfd, which is taken off `fds`."""
     if data == _SPILLED:
         with open(fds.pop(0), "rb", buffering=0) as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as view:
             data = view[:]
-    return msgpack.unpackb(data)
+    return msgpack.unpackb(data, unicode_errors=_BYTES)
 
 
 def ordered(request: "dict[str, Any]", fds: list[int]) -> int:

@@ -59,6 +59,9 @@ def test_what_a_plugin_adjusts_is_what_runs(clean: Node, connect: Connect, tmp_p
         resources=m.Resources(memory=m.Memory(limit=64 << 20), pids=m.Pids(limit=40)),
         oom_score_adj=777,
         sysctl={"net.ipv4.tcp_keepalive_time": "77"},
+        scheduler=m.Scheduler(policy=m.POLICIES.index("SCHED_BATCH"), nice=6),
+        io_priority=m.IOPriority(kind=m.IO_CLASSES.index("IOPRIO_CLASS_IDLE")),
+        memory_policy=m.MemoryPolicy(mode=m.MEMORY_MODES.index("MPOL_BIND"), nodes="0"),
     )
     plugin = connect(
         "00-adjust",
@@ -74,7 +77,7 @@ def test_what_a_plugin_adjusts_is_what_runs(clean: Node, connect: Connect, tmp_p
     pod = clean.pod("adjust")
     container = clean.container(pod, "adjust", "false")
     assert clean.exited(container)["exitCode"] == 9
-    assert clean.log_lines(container) == ["a=b", "from the host", "88", "full", "777", "77"]
+    assert clean.log_lines(container) == ["a=b", "from the host", "88", "full", "777", "77", "6 3", "idle", "bound"]
     assert clean.status(container)["resources"]["linux"]["memoryLimitInBytes"] == str(64 << 20)
     spec = clean.json("inspect", container)["info"]["runtimeSpec"]
     assert spec["annotations"]["nri"] == "was here"
@@ -89,7 +92,8 @@ def test_what_a_plugin_adjusts_is_what_runs(clean: Node, connect: Connect, tmp_p
 
 ADJUSTED = """
 echo $NRI; cat /nri/file; ulimit -n; echo x 2>/dev/null >/dev/brim || echo full; cat /proc/self/oom_score_adj
-cat /proc/sys/net/ipv4/tcp_keepalive_time; touch /nri/x 2>/dev/null || exit 9
+cat /proc/sys/net/ipv4/tcp_keepalive_time; cut -d' ' -f19,41 /proc/self/stat
+ionice | cut -d: -f1; grep -q bind:0 /proc/self/numa_maps && echo bound; touch /nri/x 2>/dev/null || exit 9
 """
 
 

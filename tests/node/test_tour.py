@@ -1,8 +1,10 @@
 """The tour that a newcomer makes with crictl: every command answers the truth."""
 
+import base64
 import json
 from pathlib import Path
 
+from tests.cri import Cri
 from tests.harness import IMAGE, Node, until
 
 
@@ -53,6 +55,15 @@ def test_run_in_one_command(clean: Node) -> None:
     assert clean.exited(container)["exitCode"] == 3
     assert clean.log_lines(container) == ["done"]
     clean.crictl("rmp", "-f", clean.json("inspect", container)["info"]["sandboxID"])
+
+
+def test_an_environment_may_hold_any_bytes(cri: Cri) -> None:
+    pod = cri.pod()
+    value = base64.b64encode(b"x\xff\xfe").decode()
+    container = pod.created("sh", "-c", 'printf %s "$A" | od -An -tx1', envs=[{"key": "A", "value": value}])
+    cri.call("StartContainer", container_id=container)
+    assert cri.node.exited(container)["exitCode"] == 0
+    assert [line.split() for line in cri.node.log_lines(container)] == [["78", "ff", "fe"]]
 
 
 def test_a_duplicate_name_is_refused(clean: Node) -> None:

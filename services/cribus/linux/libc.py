@@ -36,6 +36,9 @@ SYS_TEE = 77 if _ARM else 276
 SYS_INOTIFY_INIT1 = 26 if _ARM else 294
 SYS_INOTIFY_ADD_WATCH = 27 if _ARM else 254
 SYS_INOTIFY_RM_WATCH = 28 if _ARM else 255
+SYS_IOPRIO_SET = 30 if _ARM else 251
+SYS_SCHED_SETATTR = 274 if _ARM else 314
+SYS_SET_MEMPOLICY = 237 if _ARM else 238
 
 Argument = int | bytes | None | ctypes.Array[ctypes.c_char]
 

@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from cribus.manager.nri.rounds import Adjusted
 
 _logger = logging.getLogger(__name__)
-# Of a runtime-spec's process and linux: what only outside runtimes set.
-_ONLY_OUTSIDE = {"scheduler", "ioPriority", "memoryPolicy", "netDevices", "intelRdt"}
+# Of a runtime-spec's linux: what only outside runtimes set.
+_ONLY_OUTSIDE = {"netDevices", "intelRdt"}
 _LAYER = Step("manager.create.layer")
 _SOURCES = Step("manager.create.sources")
 _VOLUMES = Step("manager.create.volumes")
@@ -193,7 +193,7 @@ def _check(node: Node, pod: Sandbox, made: "Adjusted") -> None:
         names = ", ".join(made.cdi_devices)
         raise Unimplemented(f"NRI plugins want the CDI devices {names}, which are not supported; use devices")
     handler = node.settings.handlers.get(pod.handler)
-    vain = [] if handler and handler.path else _ONLY_OUTSIDE & (made.spec["process"].keys() | made.spec["linux"].keys())
+    vain = [] if handler and handler.path else _ONLY_OUTSIDE & made.spec["linux"].keys()
     if vain:
         raise Unimplemented(
             f"NRI plugins want {', '.join(sorted(vain))}, which the built-in executor does not set; "

@@ -30,6 +30,19 @@ class Rlimit(TypedDict):
     hard: int
 
 
+class Scheduler(TypedDict, total=False):
+    policy: str
+    nice: int
+    priority: int
+    flags: list[str]
+    runtime: int
+    deadline: int
+    period: int
+
+
+IOPriority = TypedDict("IOPriority", {"class": str, "priority": int})
+
+
 class Process(TypedDict, total=False):
     terminal: bool
     user: User
@@ -42,6 +55,8 @@ class Process(TypedDict, total=False):
     apparmorProfile: str
     oomScoreAdj: int
     selinuxLabel: str
+    scheduler: Scheduler
+    ioPriority: IOPriority
 
 
 class IdMapping(TypedDict):
@@ -147,6 +162,12 @@ class Seccomp(TypedDict, total=False):
     syscalls: list[Syscall]
 
 
+class MemoryPolicy(TypedDict, total=False):
+    mode: str
+    nodes: str
+    flags: list[str]
+
+
 class Linux(TypedDict, total=False):
     namespaces: list[Namespace]
     uidMappings: list[IdMapping]
@@ -160,6 +181,7 @@ class Linux(TypedDict, total=False):
     maskedPaths: list[str]
     readonlyPaths: list[str]
     mountLabel: str
+    memoryPolicy: MemoryPolicy
 
 
 class Hook(TypedDict, total=False):

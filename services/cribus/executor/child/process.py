@@ -13,7 +13,7 @@ import stat
 import termios
 
 from cribus.executor.child.failure import Failed, reason, tell
-from cribus.linux import capabilities, namespaces, process, seccomp
+from cribus.linux import capabilities, namespaces, process, scheduling, seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _SHELL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def limits(what: "dict[str, Any]", sync: int) -> None:
-    """rlimits and oom_score_adj; what CAP_SYS_RESOURCE would be needed for is a warning."""
+    """rlimits, oom_score_adj and scheduling; what CAP_SYS_RESOURCE would be needed for is a warning."""
     for number, soft, hard in what["rlimits"]:
         try:
             resource.setrlimit(number, (soft, hard))
@@ -35,6 +35,12 @@ def limits(what: "dict[str, Any]", sync: int) -> None:
             tell(sync, "warning", f"rlimit {number} cannot be raised to {hard} without CAP_SYS_RESOURCE; it is {most}")
     if what["oom"] is not None:
         _oom_score(what["oom"], sync)
+    if what["scheduler"]:
+        scheduling.set_scheduler(*what["scheduler"])
+    if what["io_priority"]:
+        scheduling.set_io_priority(*what["io_priority"])
+    if what["memory_policy"]:
+        scheduling.set_memory_policy(*what["memory_policy"])
 
 
 def _oom_score(score: int, sync: int) -> None:

@@ -4,7 +4,7 @@ import resource
 from typing import Any
 
 from cribus.errors import InvalidArgument
-from cribus.executor.plan import seccomp
+from cribus.executor.plan import scheduling, seccomp
 from cribus.executor.plan.host import Host
 from cribus.executor.plan.idmap import Owner
 from cribus.linux import capabilities
@@ -40,6 +40,7 @@ def plan(process: dict[str, Any], linux: dict[str, Any], host: Host) -> dict[str
         "rlimits": [_rlimit(one) for one in process.get("rlimits") or []],
         "oom": process.get("oomScoreAdj"),
         "label": _label(process),
+        **scheduling.plan(process, linux),
     }
 
 

@@ -9,6 +9,23 @@ import pytest
 from cribus.executor.child import process
 from cribus.executor.child.failure import Failed
 
+NOT_SCHEDULED: dict[str, Any] = {"scheduler": [], "io_priority": [], "memory_policy": []}
+
+
+def test_scheduling_is_set() -> None:
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        scheduled = {"scheduler": [3, 1, [7, 0], [0, 0, 0]], "io_priority": [3, 0], "memory_policy": [2, [0]]}
+        process.limits({"rlimits": [], "oom": None, **scheduled}, write)
+        policy = os.sched_getscheduler(0)
+        with open("/proc/self/numa_maps") as file:
+            bound = "bind:0" in file.read()
+        os._exit(0 if (policy, os.nice(0), bound) == (os.SCHED_BATCH | os.SCHED_RESET_ON_FORK, 7, True) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(read)
+    os.close(write)
+
 
 def test_limits_degrade_with_a_warning() -> None:
     read, write = os.pipe()
@@ -16,7 +33,7 @@ def test_limits_degrade_with_a_warning() -> None:
     if pid == 0:
         resource.setrlimit(resource.RLIMIT_CORE, (10, 20))
         os.setresuid(1000, 1000, 1000)
-        what: dict[str, Any] = {"rlimits": [[resource.RLIMIT_CORE, 30, 40]], "oom": None}
+        what: dict[str, Any] = {"rlimits": [[resource.RLIMIT_CORE, 30, 40]], "oom": None, **NOT_SCHEDULED}
         process.limits(what, write)
         os._exit(0 if resource.getrlimit(resource.RLIMIT_CORE) == (20, 20) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

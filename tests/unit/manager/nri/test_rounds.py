@@ -169,8 +169,7 @@ def test_an_adjusted_container(staged: Staged, run: Run) -> None:
 
 
 VAIN: dict[str, dict[str, Any]] = {
-    "scheduler": {"linux": m.LinuxContainerAdjustment(scheduler=m.Scheduler(policy=3))},
-    "ioPriority": {"linux": m.LinuxContainerAdjustment(io_priority=m.IOPriority(kind=2))},
+    "intelRdt": {"linux": m.LinuxContainerAdjustment(rdt=m.Rdt(closID="gold"))},
     "netDevices": {"linux": m.LinuxContainerAdjustment(net_devices={"eth7": m.NetDevice(name="net1")})},
     "CDI devices vendor.com/class=one": {"cdi_devices": [m.CDIDevice(name="vendor.com/class=one")]},
 }

@@ -1,0 +1,59 @@
+"""runtime-spec `process.scheduler`, `process.ioPriority` and `linux.memoryPolicy` → what child/process.py sets.
+Source: runtime-spec config.md "Linux Process" and config-linux.md "Memory Policy". Pure."""
+
+from typing import Any
+
+from cribus.errors import InvalidArgument
+from cribus.linux import scheduling
+
+
+def plan(process: dict[str, Any], linux: dict[str, Any]) -> dict[str, Any]:
+    """Each as the arguments of its call, empty when it is not given. Raises InvalidArgument for unknown names."""
+    return {
+        "scheduler": _scheduler(process.get("scheduler") or {}),
+        "io_priority": _io_priority(process.get("ioPriority") or {}),
+        "memory_policy": _memory_policy(linux.get("memoryPolicy") or {}),
+    }
+
+
+def _scheduler(given: dict[str, Any]) -> list[Any]:
+    if not given.get("policy"):
+        return []
+    policy = _number(scheduling.POLICIES, "SCHED_", given["policy"])
+    flags = sum({_number(scheduling.FLAGS, "SCHED_FLAG_", one) for one in given.get("flags") or []})
+    times = [given.get(name) or 0 for name in ("runtime", "deadline", "period")]
+    return [policy, flags, [given.get("nice") or 0, given.get("priority") or 0], times]
+
+
+def _io_priority(given: dict[str, Any]) -> list[int]:
+    if not given.get("class"):
+        return []
+    priority = given.get("priority") or 0
+    if not 0 <= priority <= 7:
+        raise InvalidArgument(f"process.ioPriority.priority {priority} is not from 0 to 7")
+    return [_number(scheduling.IO_CLASSES, "IOPRIO_CLASS_", given["class"]), priority]
+
+
+def _memory_policy(given: dict[str, Any]) -> list[Any]:
+    if not given.get("mode"):
+        return []
+    mode = _number(scheduling.MEMORY_MODES, "MPOL_", given["mode"])
+    flags = sum({_number(scheduling.MEMORY_FLAGS, "MPOL_F_", one) for one in given.get("flags") or []})
+    return [mode | flags, _nodes(given.get("nodes") or "")]
+
+
+def _nodes(text: str) -> list[int]:
+    """0-3,7 as the kernel writes lists of nodes."""
+    found: list[int] = []
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        if not first.isdecimal() or (last and not last.isdecimal()) or int(last or first) > 1023:
+            raise InvalidArgument(f"linux.memoryPolicy.nodes {text!r} is no list of nodes as 0-3,7")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def _number(known: dict[str, int], prefix: str, name: str) -> int:
+    if name.removeprefix(prefix) not in known or not name.startswith(prefix):
+        raise InvalidArgument(f"{name!r} is none of {', '.join(prefix + one for one in known)}")
+    return known[name.removeprefix(prefix)]

@@ -1,0 +1,47 @@
+"""Names of the runtime-spec as the kernel's numbers."""
+
+from typing import Any
+
+import pytest
+from cribus.errors import InvalidArgument
+from cribus.executor.plan import scheduling
+
+
+def test_nothing_is_nothing() -> None:
+    assert scheduling.plan({}, {}) == {"scheduler": [], "io_priority": [], "memory_policy": []}
+
+
+def test_everything() -> None:
+    process: dict[str, Any] = {
+        "scheduler": {
+            "policy": "SCHED_DEADLINE",
+            "flags": ["SCHED_FLAG_RECLAIM"],
+            "runtime": 1,
+            "deadline": 2,
+            "period": 3,
+        },
+        "ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 3},
+    }
+    linux = {"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "0-2,5", "flags": ["MPOL_F_STATIC_NODES"]}}
+    assert scheduling.plan(process, linux) == {
+        "scheduler": [6, 2, [0, 0], [1, 2, 3]],
+        "io_priority": [2, 3],
+        "memory_policy": [2 | 1 << 15, [0, 1, 2, 5]],
+    }
+
+
+WRONG: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "SCHED_LAZY": ({"scheduler": {"policy": "SCHED_LAZY"}}, {}),
+    "BATCH": ({"scheduler": {"policy": "BATCH"}}, {}),
+    "SCHED_FLAG_NONE": ({"scheduler": {"policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_NONE"]}}, {}),
+    "from 0 to 7": ({"ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 8}}, {}),
+    "MPOL_F_NONE": ({}, {"memoryPolicy": {"mode": "MPOL_BIND", "flags": ["MPOL_F_NONE"]}}),
+    "list of nodes": ({}, {"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "0-x"}}),
+    "4096": ({}, {"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "4096"}}),
+}
+
+
+@pytest.mark.parametrize("sentence", WRONG)
+def test_what_does_not_exist(sentence: str) -> None:
+    with pytest.raises(InvalidArgument, match=sentence):
+        scheduling.plan(*WRONG[sentence])
