@@ -110,9 +110,9 @@ async def an_exec_that_nobody_waits_for() -> None:
         await containers.start(w.node, Named(container=id))
         before = set(w.node.tree.pids(w.container_cgroup(id)))
         await w.abandon(id, "sh", "-c", "sleep 77 & sleep 77")
-        for pid in set(w.node.tree.pids(w.container_cgroup(id))) - before:
-            assert await ending.died(pid, 5)
-        assert set(w.node.tree.pids(w.container_cgroup(id))) == before
+        while further := set(w.node.tree.pids(w.container_cgroup(id))) - before:  # it may have been forking
+            for pid in further:
+                assert await ending.died(pid, 5)
 
 
 @case
