@@ -52,6 +52,7 @@ def test_a_whole_life_in_order(staged: Staged, run: Run) -> None:
                 container_id=container, linux=LinuxContainerResources(cpu_shares=5)
             )
             await container_update.update(stage.node, request)
+            stage.node.tree.apply = lambda path, resources: None  # type: ignore[method-assign]
             await container_update.update_pod(
                 stage.node, s.UpdatePodSandboxResourcesRequest(pod_sandbox_id=pod, resources=LinuxContainerResources())
             )

@@ -149,6 +149,7 @@ def test_who_does_not_synchronise_is_not_asked(staged: Staged, run: Run, how: st
             plugin = await stage.stranger("00-x", {"Synchronize": answer})
             request = m.RegisterPluginRequest(plugin_name="x", plugin_idx="00")
             await asyncio.to_thread(plugin.call, "RegisterPlugin", request)
+            await sometime(lambda: any(name == "Synchronize" for name, _ in list(plugin.asked)))
             pod = await stage.world.pod()
             gate.set()
             assert await asyncio.to_thread(plugin.over.wait, 5)
