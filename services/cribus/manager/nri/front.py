@@ -166,7 +166,7 @@ class Front:
 
 def _listening(path: str) -> socket.socket:
     """Under a name that the newest manager has, whoever had it before."""
-    new = f"{path}.{os.getpid()}"
+    new = f"{path}.new"  # one that a killed manager left is replaced too
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
