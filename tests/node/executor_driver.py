@@ -14,6 +14,7 @@ if __name__ == "__main__" and not sys.argv[1].startswith("-"):
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 from collections.abc import Callable, Coroutine
@@ -36,7 +37,11 @@ def world(**more: Any) -> contextlib.AbstractAsyncContextManager[World]:
 CASES: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
 
 
-OURS = ("a_hung_keeper",)  # the same code whatever the runtime
+OURS = (
+    "a_hung_keeper",  # the same code whatever the runtime
+    "hooks_in_their_order",  # runc runs poststart hooks in its create, and does not wait for startContainer ones:
+    "hooks_that_fail",  # the runtime-spec wants otherwise
+)
 
 
 def case(function: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], Coroutine[Any, Any, None]]:
@@ -290,6 +295,75 @@ async def user_and_limits() -> None:
         words = [line.split()[1] for line in lines[7:10]]
         assert words == ["0000000000000000", "1", "2"], lines
         assert "not supported" in err.lower(), err
+
+
+KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+
+
+def hooked(w: World, scripts: dict[str, str], **more: Any) -> Callable[[str], dict[str, Any]]:
+    """A container whose hooks leave the state that they read where the host sees it."""
+    return lambda id: _hooked(w, id, scripts, more)
+
+
+def _hooked(w: World, id: str, scripts: dict[str, str], more: dict[str, Any]) -> dict[str, Any]:
+    made = w.spec(id, "sh", "-c", "cat /hook/startContainer; read line", stdin=True)
+    os.makedirs(f"{w.base}/seen", exist_ok=True)
+    made["mounts"].append({"destination": "/hook", "source": f"{w.base}/seen", "options": ["rbind"], "type": "bind"})
+    made["hooks"] = {}
+    for kind in KINDS:
+        where = "/hook" if kind == "startContainer" else f"{w.base}/seen"
+        script = f"cat > {where}/{kind}; echo $A >> {where}/order; {scripts.get(kind, 'exit 0')}"
+        hook = {"path": "/bin/sh", "args": ["sh", "-c", script], "env": [f"A={kind}", "PATH=/bin"], **more}
+        made["hooks"][kind] = [hook]
+    return made
+
+
+@case
+async def hooks_in_their_order() -> None:
+    async with world() as w:
+        id = await w.create(hooked(w, {}))
+        assert open(f"{w.base}/seen/order").read().split() == list(KINDS[:3])
+        await containers.start(w.node, Named(container=id))
+        record = state.load(w.node.bundle(id))
+        assert record is not None
+        seen = {kind: json.load(open(f"{w.base}/seen/{kind}")) for kind in KINDS[:5]}
+        assert {one["id"] for one in seen.values()} == {id}
+        assert {one["pid"] for one in seen.values()} == {record.pid}
+        statuses = [seen[kind]["status"] for kind in KINDS[:5]]
+        assert statuses == ["creating", "creating", "creating", "created", "running"], statuses
+        await containers.delete(w.node, Named(container=id))
+        assert open(f"{w.base}/seen/order").read().split() == list(KINDS)
+        assert json.load(open(f"{w.base}/seen/poststop"))["status"] == "stopped"
+
+
+@case
+async def hooks_that_fail() -> None:
+    async with world() as w:
+        for kind in KINDS[:5]:
+            try:
+                id = await w.create(hooked(w, {kind: "echo because >&2; exit 3"}))
+                await containers.start(w.node, Named(container=id))
+            except errors.CribusError as error:
+                assert HANDLER or error.message == f"{kind} hook /bin/sh ended with 3: because", error.message
+            else:
+                raise AssertionError(kind)
+            await containers.delete(w.node, Named(container=f"{w.count:064x}"))
+            order = open(f"{w.base}/seen/order").read().split()
+            assert order[:-1] == list(KINDS[: KINDS.index(kind) + 1]), (kind, order)
+            assert order[-1] == "poststop"
+            os.unlink(f"{w.base}/seen/order")
+
+
+@case
+async def a_hook_that_hangs() -> None:
+    async with world() as w:
+        for kind in ("createRuntime", "createContainer"):
+            try:
+                await w.create(hooked(w, {kind: "exec sleep 100"}, timeout=1))
+            except errors.CribusError as error:
+                assert HANDLER or error.message == f"{kind} hook /bin/sh was killed after its 1 s"
+            else:
+                raise AssertionError(kind)
 
 
 @case

@@ -12,8 +12,9 @@ from typing import Any
 from cribus import errors
 from cribus.api.executor import Create, Created, Kill, Named, Resources
 from cribus.api.verb import Empty
-from cribus.executor import ending, keepers, state
+from cribus.executor import ending, hooks, keepers, state
 from cribus.executor.node import Node
+from cribus.executor.plan import hooks as planned
 from cribus.executor.runtimes import command, external
 from cribus.executor.runtimes.external import External
 from cribus.executor.runtimes.native import Native
@@ -50,11 +51,13 @@ async def create(node: Node, request: Create) -> Created:
         if before is not None:
             await _unmake(node, before)
         cgroup = node.tree.spec_path(spec.get("linux", {}).get("cgroupsPath", ""), request.container)
+        runtime = command.program(node, request.handler)
         record = Record(
             container=request.container,
             pod=request.pod,
             handler=request.handler,
-            runtime=command.program(node, request.handler),
+            runtime=runtime,
+            hooks=[] if runtime else planned.later(spec),  # an outside runtime runs its hooks itself
             cgroup=cgroup,
         )
         with _INTENT.of(request.container):
@@ -113,9 +116,22 @@ async def start(node: Node, request: Named) -> Empty:
         if not record.started_at:
             with _GONE.of(request.container):
                 await _runtime(record).start(node, record)
+            if "poststart" in record.hooks:
+                await _poststart(node, record)
             with _STARTED.of(request.container):
                 state.changed(bundle, record, started_at=time.time_ns())
     return Empty()
+
+
+async def _poststart(node: Node, record: Record) -> None:
+    """One that fails is the container's end."""
+    spec, bundle = _spec(node.bundle(record.container)), node.bundle(record.container)
+    now = {**planned.base(spec, record.container, bundle), "status": "running", "pid": record.pid}
+    try:
+        await hooks.run(node, planned.of(spec, "poststart"), now)
+    except errors.FailedPrecondition:
+        _sigkill(node, record, everyone=True)
+        raise
 
 
 def _known(node: Node, container: str) -> Record:
@@ -205,6 +221,21 @@ async def _unmake(node: Node, record: Record) -> None:
     await ending.empty_cgroup(node, record.cgroup)
     with _NO_CGROUP.of(record.container):
         await asyncio.to_thread(node.tree.delete, record.cgroup)
+    if "poststop" in record.hooks:
+        await _poststop(node, record)
+
+
+async def _poststop(node: Node, record: Record) -> None:
+    """They run at least once: again where an executor was killed before their container's directory was gone."""
+    bundle = node.bundle(record.container)
+    try:
+        spec = _spec(bundle)
+    except errors.NotFound as error:
+        _logger.warning("its hooks are not known", extra={"container": record.container, "cause": error.message})
+        return
+    now = {**planned.base(spec, record.container, bundle), "status": "stopped", "pid": 0}
+    await hooks.run_all(node, planned.of(spec, "poststop"), now)
+    state.changed(bundle, record, hooks=[])
 
 
 async def pause(node: Node, request: Named) -> Empty:

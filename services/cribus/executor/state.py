@@ -30,6 +30,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     pod: str = ""
     handler: str = ""
     runtime: list[str] = []  # an outside runtime's program and its arguments; empty: the built-in one
+    hooks: list[str] = []  # kinds that the executor runs after the creation
     cgroup: str = ""
     created_at: int = 0
     started_at: int = 0

@@ -136,6 +136,10 @@ def _check_hooks(document: dict[str, object]) -> None:
         for place, hook in _objects(hooks, kind, "hooks"):
             if not _text(hook, "path", place).startswith("/"):
                 raise InvalidArgument(f"{place}: path {hook.get('path')!r} is not absolute")
+            _texts(hook, "args", place)
+            _texts(hook, "env", place)
+            if "timeout" in hook and not _natural(hook, "timeout", place):
+                raise InvalidArgument(f"{place}: timeout 0: leave it out for none, or give seconds")
 
 
 def _owns(document: dict[str, object], kind: str) -> bool:

@@ -59,6 +59,8 @@ WRONG = {
     "linux.rootfsPropagation": changed("linux.rootfsPropagation", "sideways"),
     "device type 'x'": changed("linux.devices", [{"type": "x", "path": "/dev/x"}]),
     "hooks.prestart[0]": changed("hooks", {"prestart": [{"path": "hook"}]}),
+    "hooks.poststop[0]: timeout 0": changed("hooks", {"poststop": [{"path": "/hook", "timeout": 0}]}),
+    "hooks.poststart[0].env": changed("hooks", {"poststart": [{"path": "/hook", "env": [1]}]}),
 }
 
 

@@ -8,7 +8,7 @@ waits for one byte on the fifo.
 import os
 import signal
 
-from cribus.executor.child import process, steps, terminal
+from cribus.executor.child import hooks, process, steps, terminal
 from cribus.executor.child.failure import Failed, reason, tell
 from cribus.linux import fds as descriptors
 from cribus.linux import mount
@@ -17,6 +17,7 @@ from cribus.steps import Step, kept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _LIMITS = Step("init.set-up.limits")
@@ -34,13 +35,13 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
         linux_process.pdeathsig(signal.SIGKILL)  # until the cgroup has it, only the keeper knows of it
         descriptors.close_all_but([0, 1, 2, *fds, *kept])
         os.setsid()
-        users = _prepare(request, fds, sync, link)
+        users, state = _prepare(request, fds, (fifo, sync, link))
         with _READY.of():
             tell(sync, "ready", "")
         if not os.read(fifo, 1):
             return 0
         _LET.passed()
-        process.become(what, users)
+        process.become(what, users, _last(request, state))
     except Failed as failure:
         tell(sync, "error", f"{failure.code} {failure.message}")
         return process.exit_code(failure)
@@ -50,10 +51,19 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
     return 1
 
 
-def _prepare(request: "dict[str, Any]", fds: list[int], sync: int, link: int) -> int:
-    """Everything up to the barrier; the user namespace to join afterwards, or -1."""
+def _prepare(request: "dict[str, Any]", fds: list[int], ends: tuple[int, int, int]) -> "tuple[int, hooks.State | None]":
+    """Everything up to the barrier: the user namespace to join afterwards, or -1; and what hooks will read."""
     what = request["process"]
-    work = steps.Work()
+    fifo, sync, link = ends
+    known: list[hooks.State] = []
+
+    def halt() -> None:
+        """The host's hooks run now; then the executor tells the pid that they were told."""
+        tell(sync, "halfway", "")
+        known.append(hooks.State(request["hooks"]["state"], int(os.read(fifo, 32))))
+        known[0].run(request["hooks"]["createContainer"], "creating")
+
+    work = steps.Work(halt)
     steps.run(work, request["join"])
     linux_process.pdeathsig(0)
     with _LIMITS.of():
@@ -68,7 +78,14 @@ def _prepare(request: "dict[str, Any]", fds: list[int], sync: int, link: int) ->
     if link < 0:
         process.streams(fds[:3])
     _working_directory(what["cwd"])
-    return work.users
+    return work.users, known[0] if known else None
+
+
+def _last(request: "dict[str, Any]", state: "hooks.State | None") -> "Callable[[], None]":
+    """What is done as the container's user, before its program."""
+    if state is None:
+        return lambda: None
+    return lambda: state.run(request["hooks"]["startContainer"], "created")
 
 
 def _terminal(link: int, size: list[int]) -> None:

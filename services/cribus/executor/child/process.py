@@ -17,6 +17,7 @@ from cribus.linux import capabilities, namespaces, process, scheduling, seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
@@ -74,8 +75,9 @@ def default_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
-def become(what: "dict[str, Any]", users: int = -1) -> None:
-    """Take the identity and execute. Never returns. Raises Failed with the sentence."""
+def become(what: "dict[str, Any]", users: int = -1, last: "Callable[[], None]" = lambda: None) -> None:
+    """Take the identity, do what is left to do with it, and execute. Never returns. Raises Failed with the
+    sentence."""
     inside = _changed_directory(what["cwd"])  # root may enter where the user may not
     try:
         _give_streams(what["owner"])
@@ -85,6 +87,7 @@ def become(what: "dict[str, Any]", users: int = -1) -> None:
     if not inside and not _changed_directory(what["cwd"]):
         raise Failed("INVALID_ARGUMENT", f'working directory "{what["cwd"]}" cannot be entered in the container')
     default_signals()
+    last()
     _execute(what["args"], what["env"])
 
 

@@ -22,11 +22,13 @@ _OLD_ROOT = "."
 
 
 class Work:
-    """What steps hand to each other: the root filesystem, trees cloned early, warnings."""
+    """What steps hand to each other: the root filesystem, trees cloned early, warnings; `halt` is what init does
+    before the pivot when there are hooks."""
 
-    __slots__ = ("root", "trees", "users", "warnings")
+    __slots__ = ("halt", "root", "trees", "users", "warnings")
 
-    def __init__(self) -> None:
+    def __init__(self, halt: "Callable[[], None]" = lambda: None) -> None:
+        self.halt = halt
         self.root = -1
         self.trees: dict[str, int] = {}
         self.users = -1  # the pod's user namespace, when it has one
@@ -240,6 +242,11 @@ def hostname(work: Work, name: str, domain: str) -> None:
         write("/proc/sys/kernel/domainname", os.fsencode(domain))
 
 
+def halt(work: Work) -> None:
+    """All is mounted, and nothing of the host is let go of: the time of hooks."""
+    work.halt()
+
+
 def pivot(work: Work, flags: int, readonly: bool) -> None:
     """Let the root filesystem be "/", and let go of the host's."""
     old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -284,7 +291,7 @@ STEPS: "dict[str, Callable[..., None]]" = {
     function.__name__: function
     for function in (
         cgroups, join, unshare, clone, propagation, overlay, bind_root, filesystem, bind, cgroup_v1,
-        devices, sysctls, hostname, pivot, mask,
+        devices, sysctls, hostname, halt, pivot, mask,
     )
 }  # fmt: skip
 _DONE = {name: Step(f"init.set-up.{name}") for name in STEPS}

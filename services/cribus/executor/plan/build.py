@@ -3,10 +3,12 @@
 The steps themselves are in child/steps.py. Source: runtime-spec config-linux.md and runtime-linux.md.
 """
 
+import json
+import os
 from typing import Any, NamedTuple
 
 from cribus.errors import InvalidArgument, Unimplemented
-from cribus.executor.plan import devices, mounts, process
+from cribus.executor.plan import devices, hooks, mounts, process
 from cribus.executor.plan.host import Host
 from cribus.executor.plan.idmap import Owner
 from cribus.linux import mount, namespaces
@@ -67,8 +69,18 @@ def build(spec: dict[str, Any], place: Place, host: Host) -> Plan:
         "root": _root(spec, wanted, (place, host)),
         "finish": _finish(spec, linux),
         "process": process.plan(spec.get("process") or {}, linux, host),
+        "hooks": _hooks(spec, place),
     }
     return Plan(flags, wanted.get("pid", ""), init)
+
+
+def _hooks(spec: dict[str, Any], place: Place) -> dict[str, Any]:
+    """What init has to do with hooks; {} without any before the program runs. It halts before the pivot then."""
+    inside = {kind: hooks.of(spec, kind) for kind in hooks.INSIDE}
+    if not any(inside.values()) and not hooks.of(spec, *hooks.BEFORE):
+        return {}
+    state = hooks.base(spec, os.path.basename(place.bundle), place.bundle)
+    return {**inside, "state": json.dumps(state)}
 
 
 def _join(wanted: dict[str, str], place: Place) -> list[Any]:
@@ -98,6 +110,8 @@ def _root(spec: dict[str, Any], wanted: dict[str, str], where: tuple[Place, Host
                 made.append(devices.step(linux, owner))
     if not any(step[0] == "devices" for step in made) and linux.get("devices"):
         made.append(devices.step(linux, owner))
+    if hooks.of(spec, *hooks.BEFORE, *hooks.INSIDE):
+        made.append(["halt"])
     made.append(["pivot", propagation, bool(spec.get("root", {}).get("readonly"))])
     return made
 

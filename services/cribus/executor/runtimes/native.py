@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from typing import Any
 
 from cribus import errors
-from cribus.executor import ending, keepers, waiting
+from cribus.executor import ending, hooks, keepers, waiting
 from cribus.executor.child import failure
 from cribus.executor.node import Held, Node
 from cribus.executor.plan import build, devices
+from cribus.executor.plan import hooks as planned
 from cribus.executor.plan.build import Plan
 from cribus.executor.runtimes import keep
 from cribus.executor.runtimes.runtime import Made
@@ -42,7 +43,7 @@ class Native:
         os.makedirs(f"{bundle}/rootfs", exist_ok=True)
         with contextlib.suppress(FileExistsError):
             os.mkfifo(f"{bundle}/{FIFO}", 0o600)
-        made = await _fork(node, bundle, spec, plan)
+        made = await _fork(node, record, spec, plan)
         if node.tree.driver == "systemd":
             await asyncio.to_thread(node.tree.register, record.cgroup, made.pid)
         return made
@@ -73,7 +74,8 @@ def _resources(spec: dict[str, Any]) -> dict[str, Any]:
     return {**given, "devices": devices.allowed(given.get("devices") or [], terminal=terminal)}
 
 
-async def _fork(node: Node, bundle: str, spec: dict[str, Any], plan: Plan) -> Made:
+async def _fork(node: Node, record: Record, spec: dict[str, Any], plan: Plan) -> Made:
+    bundle = node.bundle(record.container)
     with ExitStack() as after:
         sync, sync_write = os.pipe()
         after.callback(os.close, sync)
@@ -81,6 +83,8 @@ async def _fork(node: Node, bundle: str, spec: dict[str, Any], plan: Plan) -> Ma
             stack.callback(os.close, sync_write)
             kept = await keep.begin(node, bundle, _wanted(stack, bundle, (spec, plan), (sync, sync_write)))
         after.callback(os.close, kept.pidfd)
+        if plan.init["hooks"]:
+            await _halfway(node, record, spec, (kept.pid, Held(kept.pidfd, sync)))
         warnings = await _ready(Held(kept.pidfd, sync))
         after.pop_all()
         return Made(kept.pid, kept.keeper, Held(kept.pidfd, sync), warnings)
@@ -103,19 +107,39 @@ def _wanted(stack: ExitStack, bundle: str, what: tuple[dict[str, Any], Plan], pi
 
 async def _ready(held: Held) -> list[str]:
     """Wait for init; its warnings."""
-    try:
-        said = await waiting.text(held.sync, keep.DEADLINE, b"ready")
-    except TimeoutError as error:
-        process.pidfd_send_signal(held.pidfd, 9)
-        raise errors.DeadlineExceeded(
-            f"the container was not set up within {keep.DEADLINE:g} s; a mount of it may hang"
-        ) from error
-    warnings, refused, ready = failure.read(said)
-    if refused:
-        raise errors.from_code(*refused)
+    warnings, _, ready = failure.read(await _said(held, b"ready"))
     if not ready:
         raise errors.Internal("the container's first process died while it was set up; it was killed from outside")
     return warnings
+
+
+async def _said(held: Held, word: bytes) -> str:
+    """What init says, up to that word or its end. Raises what it could not do."""
+    try:
+        said = await waiting.text(held.sync, keep.DEADLINE, word)
+    except TimeoutError as error:
+        process.pidfd_send_signal(held.pidfd, 9)
+        raise errors.DeadlineExceeded(
+            f"the container was not set up within {keep.DEADLINE:g} s; a mount or a hook of it may hang"
+        ) from error
+    refused = failure.read(said)[1]
+    if refused:
+        raise errors.from_code(*refused)
+    return said
+
+
+async def _halfway(node: Node, record: Record, spec: dict[str, Any], init: tuple[int, Held]) -> None:
+    """Everything is mounted and init waits: run the host's hooks, then tell it the pid that they were told."""
+    pid, held = init
+    await _said(held, b"halfway")
+    bundle = node.bundle(record.container)
+    state = {**planned.base(spec, record.container, bundle), "status": "creating", "pid": pid}
+    await hooks.run(node, planned.of(spec, *planned.BEFORE), state)
+    fd = os.open(f"{bundle}/{FIFO}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.write(fd, b"%d\n" % pid)
+    finally:
+        os.close(fd)
 
 
 async def start(held: Held, bundle: str) -> None:
