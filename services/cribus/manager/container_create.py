@@ -34,6 +34,7 @@ from cribus.manager import (
     spec_resources,
     volumes,
 )
+from cribus.manager.cdi import edits as cdi
 from cribus.manager.node import Node
 from cribus.manager.nri.events import Event
 from cribus.manager.records import Container, Sandbox, State
@@ -43,7 +44,7 @@ from cribus.oci.validate import validate
 from cribus.steps import Step
 
 if TYPE_CHECKING:
-    from cribus.manager.nri.rounds import Adjusted
+    pass
 
 _logger = logging.getLogger(__name__)
 # Of a runtime-spec's linux: what only outside runtimes set.
@@ -157,7 +158,9 @@ async def _set_up(node: Node, record: Container, pod: Sandbox) -> Container:
         cgroup=node.tree.container_path(pod.cgroup, record.id),
         volume_refs=wanted.sources.volume_refs,
     )
-    record, spec = await _adjusted(node, record, pod, spec_build.build(wanted, identity))
+    spec = await cdi.inject(spec_build.build(wanted, identity), cdi.asked(record.config))
+    record, spec = await _adjusted(node, record, pod, spec)
+    _check(node, pod, spec)
     kept = msgspec.structs.replace(record, state=State.CREATED)
     spec["annotations"][spec_build.RECORD] = msgspec.json.encode(kept).decode()
     validate(spec)
@@ -174,8 +177,8 @@ async def _adjusted(node: Node, record: Container, pod: Sandbox, spec: Spec) -> 
     made = await node.nri.create(pod, record, spec)
     if made is None:
         return record, spec
-    _check(node, pod, made)
-    process, linux = made.spec["process"], made.spec["linux"]
+    adjusted = await cdi.inject(made.spec, made.cdi_devices)
+    process, linux = adjusted["process"], adjusted["linux"]
     limits = spec_resources.laid_over(spec_resources.resources(made.limits, node.host), made.extra)
     linux["resources"] = cast(Resources, spec_resources.laid_over(linux["resources"], limits))
     whole = spec_resources.merged(record.resources or LinuxContainerResources(), made.limits)
@@ -184,19 +187,16 @@ async def _adjusted(node: Node, record: Container, pod: Sandbox, spec: Spec) -> 
         whole = msgspec.structs.replace(whole, oom_score_adj=process["oomScoreAdj"])
     known = whole if whole != LinuxContainerResources() else record.resources
     cgroup = node.tree.spec_path(linux["cgroupsPath"], record.id)
-    return msgspec.structs.replace(record, resources=known, cgroup=cgroup), made.spec
+    return msgspec.structs.replace(record, resources=known, cgroup=cgroup), adjusted
 
 
-def _check(node: Node, pod: Sandbox, made: "Adjusted") -> None:
-    """Raises Unimplemented for what would be wanted in vain."""
-    if made.cdi_devices:
-        names = ", ".join(made.cdi_devices)
-        raise Unimplemented(f"NRI plugins want the CDI devices {names}, which are not supported; use devices")
+def _check(node: Node, pod: Sandbox, spec: Spec) -> None:
+    """Raises Unimplemented for what NRI plugins or CDI devices would want in vain."""
     handler = node.settings.handlers.get(pod.handler)
-    vain = [] if handler and handler.path else _ONLY_OUTSIDE & made.spec["linux"].keys()
+    vain = [] if handler and handler.path else _ONLY_OUTSIDE & spec["linux"].keys()
     if vain:
         raise Unimplemented(
-            f"NRI plugins want {', '.join(sorted(vain))}, which the built-in executor does not set; "
+            f"NRI plugins or CDI devices want {', '.join(sorted(vain))}, which the built-in executor does not set; "
             "give the pod a runtime handler with an outside runtime that does"
         )
 

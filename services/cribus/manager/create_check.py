@@ -2,8 +2,9 @@
 
 from cribus.api.cri.container import ContainerConfig, ContainerMetadata, LinuxContainerConfig, Mount
 from cribus.api.cri.security import LinuxContainerSecurityContext, NamespaceOption
-from cribus.errors import InvalidArgument, Unimplemented
+from cribus.errors import InvalidArgument
 from cribus.manager import security, signals, spec_namespaces
+from cribus.manager.cdi import edits, specs
 from cribus.manager.wanted import clean, is_image
 
 
@@ -24,8 +25,8 @@ def check(config: ContainerConfig) -> ContainerMetadata:
     for device in config.devices:
         if not device.host_path.startswith("/") or set(device.permissions) - set("rwm"):
             raise InvalidArgument(f"device {device.host_path!r} needs an absolute host_path and permissions of r, w, m")
-    if config.CDI_devices:
-        raise Unimplemented("CDI devices are not supported; use devices")
+    for name in edits.asked(config):
+        specs.named(name)
     if config.stdin_once and not config.stdin:
         raise InvalidArgument("stdin_once without stdin: set stdin too")
     security.seccomp_profile(_context(config))

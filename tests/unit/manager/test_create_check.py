@@ -7,7 +7,7 @@ from cribus.api.cri import container as c
 from cribus.api.cri.image import ImageSpec
 from cribus.api.cri.security import LinuxContainerSecurityContext, NamespaceOption
 from cribus.api.cri.values import NamespaceMode
-from cribus.errors import CribusError, InvalidArgument, Unimplemented
+from cribus.errors import CribusError, InvalidArgument
 from cribus.manager.create_check import check, check_against_pod
 
 from tests.unit.manager.conftest import container_config
@@ -38,8 +38,8 @@ def test_refused(sentence: str) -> None:
     assert sentence in caught.value.message
 
 
-def test_cdi_is_not_there() -> None:
-    with pytest.raises(Unimplemented):
+def test_a_cdi_device_has_a_whole_name() -> None:
+    with pytest.raises(InvalidArgument, match="is no name of a CDI device"):
         check(container_config("x", CDI_devices=[c.CDIDevice(name="gpu")]))
 
 

@@ -9,7 +9,7 @@ import pytest
 from cribus.api.cri import container as c
 from cribus.api.cri import sandbox as s
 from cribus.api.cri.security import LinuxContainerResources
-from cribus.errors import FailedPrecondition, Unimplemented
+from cribus.errors import FailedPrecondition, NotFound, Unimplemented
 from cribus.manager import container_remove, container_stop, container_update, sandbox_remove, sandbox_stop
 from cribus.manager.nri import messages as m
 from cribus.manager.nri.events import ALL
@@ -172,7 +172,6 @@ def test_an_adjusted_container(staged: Staged, run: Run) -> None:
 VAIN: dict[str, dict[str, Any]] = {
     "intelRdt": {"linux": m.LinuxContainerAdjustment(rdt=m.Rdt(closID="gold"))},
     "netDevices": {"linux": m.LinuxContainerAdjustment(net_devices={"eth7": m.NetDevice(name="net1")})},
-    "CDI devices vendor.com/class=one": {"cdi_devices": [m.CDIDevice(name="vendor.com/class=one")]},
 }
 
 
@@ -183,7 +182,19 @@ def test_what_would_be_wanted_in_vain_is_refused(staged: Staged, run: Run, what:
             await stage.plugin("00-x", {"CreateContainer": adjusting(**VAIN[what])})
             error = await failing(stage.world.created(await stage.world.pod()))
             assert isinstance(error, Unimplemented)
-            assert f"want the {what}" in error.message or f"want {what}" in error.message
+            assert f"want {what}" in error.message
+
+    run(story())
+
+
+def test_a_cdi_device_that_a_plugin_wants_is_looked_for(staged: Staged, run: Run) -> None:
+    async def story() -> None:
+        async with staged() as stage:
+            wanted = [m.CDIDevice(name="vendor.example/class=one")]
+            await stage.plugin("00-x", {"CreateContainer": adjusting(cdi_devices=wanted)})
+            error = await failing(stage.world.created(await stage.world.pod()))
+            assert isinstance(error, NotFound)
+            assert "vendor.example/class=one" in error.message
 
     run(story())
 
