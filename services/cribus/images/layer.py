@@ -1,13 +1,13 @@
 """One layer on its way, in a worker process: bytes are hashed, kept, inflated, hashed again and written,
 all in one pass. Memory holds a few chunks, whatever the layer's size.
 
-A second thread is ahead of the writer: it reads, hashes and inflates, which leaves the interpreter free.
+A second thread is ahead of the writer: it reads and inflates, which leaves the interpreter free. A third
+hashes.
 Loads no httpx, no asyncio and no msgspec: a worker is a small process.
 """
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import queue
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cribus.errors import DataLoss, InvalidArgument
+from cribus.images.aside import Digests, Sha256
 from cribus.images.inflate import inflate
 from cribus.images.shortage import explained
 from cribus.images.tarstream import Chunks
@@ -24,6 +25,7 @@ from cribus.steps import Step
 
 _CHUNK = 1 << 20
 _AHEAD = 4  # chunks between the two threads
+_EARLY = 8 << 20  # bytes
 _BLOB = Step("worker.pull.blob-renamed")
 _UNPACK = Step("worker.pull.unpacked")
 
@@ -53,9 +55,12 @@ def bring(job: Job, fd: int) -> Unpacked:
     After an error the reading thread may still wait for `fd`: end the process.
     """
     stop = threading.Event()
+    digests = Digests()
     try:
-        source = _kept(job, fd) if job.partial else _read(fd)
-        return _unpacked(job, source, stop) if job.folder else _drained(source)
+        source = _kept(job, fd, digests.new()) if job.partial else _read(fd)
+        if job.folder:
+            return _unpacked(job, source, digests.new(), stop)
+        return _drained(source)
     except (DataLoss, InvalidArgument) as error:
         if job.partial and not isinstance(error, Short):  # going on from these bytes would fail in the same way
             with contextlib.suppress(FileNotFoundError):
@@ -65,6 +70,7 @@ def bring(job: Job, fd: int) -> Unpacked:
         raise explained(error, "the layer cannot be stored") from error
     finally:
         stop.set()
+        digests.close()
 
 
 def _drained(source: Iterator[bytes]) -> Unpacked:
@@ -78,12 +84,12 @@ def _read(fd: int) -> Iterator[bytes]:
         yield chunk
 
 
-def _kept(job: Job, fd: int) -> Iterator[bytes]:
+def _kept(job: Job, fd: int, digest: Sha256) -> Iterator[bytes]:
     """The blob's bytes: first what an earlier try left, then the descriptor's; whole and true at the end.
 
     What came stays in the partial file for the next try, unless it is wrong.
     """
-    digest = hashlib.sha256()
+    early = 0  # bytes that are on their way to the disk, so that the sync at the end has little to wait for
     with open(job.partial, "a+b", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # a worker of a service that was just killed may not have ended yet
         file.seek(0)
@@ -94,14 +100,18 @@ def _kept(job: Job, fd: int) -> Iterator[bytes]:
         if have != job.begun:
             raise DataLoss(f"the beginning of {job.digest} has {have} bytes where {job.begun} were counted")
         for chunk in _read(fd):
-            have += file.write(chunk)
+            _write(file.fileno(), chunk)
+            have += len(chunk)
             if job.size and have > job.size:
                 break
             digest.update(chunk)
+            if have - early >= _EARLY:
+                os.posix_fadvise(file.fileno(), early, have - early, os.POSIX_FADV_DONTNEED)
+                early = have
             yield chunk
         if job.size and have < job.size:
             raise Short(f"{job.digest} broke off after {have} of {job.size} bytes; pull again, it goes on from there")
-        found = "sha256:" + digest.hexdigest()
+        found = digest.digest()
         if found != job.digest or (job.size and have != job.size):
             raise DataLoss(f"content has digest {found}, not {job.digest}; the registry lies or is broken, pull again")
         os.fsync(file.fileno())
@@ -109,9 +119,14 @@ def _kept(job: Job, fd: int) -> Iterator[bytes]:
             os.rename(job.partial, job.blob)
 
 
-def _unpacked(job: Job, source: Iterator[bytes], stop: threading.Event) -> Unpacked:
-    plain = hashlib.sha256()
+def _write(fd: int, chunk: bytes) -> None:
+    """All of it: a disk that gets full takes a part, and refuses the rest."""
+    view = memoryview(chunk)
+    while view:
+        view = view[os.write(fd, view) :]
 
+
+def _unpacked(job: Job, source: Iterator[bytes], plain: Sha256, stop: threading.Event) -> Unpacked:
     def hashed() -> Iterator[bytes]:
         try:
             for chunk in inflate(source, job.limit):
@@ -126,7 +141,7 @@ def _unpacked(job: Job, source: Iterator[bytes], stop: threading.Event) -> Unpac
 
     with _UNPACK.of(job.digest):
         made = unpack(Chunks(_ahead(hashed(), stop)), f"{job.folder}/fs")
-    found = "sha256:" + plain.hexdigest()
+    found = plain.digest()
     if found != job.diff_id:
         raise DataLoss(f"the layer's content has digest {found}, the image's config says {job.diff_id}")
     if made.folders or made.links:

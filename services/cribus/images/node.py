@@ -41,6 +41,8 @@ class Bus:
 class Node:
     """The image service's state. Everything that counts is on disk."""
 
+    quiet = 40.0  # seconds that new layers are left to the kernel (vm.dirty_expire_centisecs: 30)
+
     def __init__(self, settings: Images, root: Path, bus: Bus) -> None:
         self.settings = settings
         self.root = root
@@ -72,12 +74,15 @@ class Node:
         self._drop(layers, blobs)
 
     def settle(self) -> None:
-        """Have the newest layers written to the disk, some time: until then a loss of power means that they
-        are unpacked again."""
+        """Have the newest layers written to the disk, when the kernel has done most of it unasked: until
+        then a loss of power means that they are unpacked again."""
         if self.snapshots.fresh and self.settled.is_set():
             self.settled.clear()
-            args = (asyncio.get_running_loop(), dict(self.snapshots.fresh))
-            threading.Thread(target=self._sync, args=args, name="sync", daemon=True).start()
+            asyncio.get_running_loop().call_later(self.quiet, self._settle)
+
+    def _settle(self) -> None:
+        args = (asyncio.get_running_loop(), dict(self.snapshots.fresh))
+        threading.Thread(target=self._sync, args=args, name="sync", daemon=True).start()
 
     def _sync(self, loop: asyncio.AbstractEventLoop, fresh: dict[str, object]) -> None:
         """In a program of its own, in a thread of its own: nobody knows how long a disk takes, and the

@@ -158,6 +158,13 @@ def _checked(block: bytes) -> str:
 
 
 def _number(field: bytes) -> int:
+    try:
+        return int(field.strip(b"\0 ") or b"0", 8)
+    except ValueError:  # as nearly no writer does it
+        return _strange_number(field)
+
+
+def _strange_number(field: bytes) -> int:
     if field[0] == 0xFF:  # base 256, for what octal digits cannot hold
         return int.from_bytes(field, "big", signed=True)
     if field[0] & 0x80:

@@ -19,9 +19,10 @@ HIGH = tar([Entry("etc/new", b"new")])
 NAME = "registry.test/app:v1"
 
 
-async def pulled(world: World) -> Node:
+async def pulled(world: World, quiet: float = 1000.0) -> Node:
     world.push("app", LOW, HIGH)
     node = world.node()
+    node.quiet = quiet
     await world.pull(node, "app")
     return node
 
@@ -42,7 +43,6 @@ def stuff(node: Node) -> list[str]:
 
 def test_layers_of_another_boot_are_made_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async def work() -> None:
-        monkeypatch.setattr(Node, "settle", lambda _: None)
         node = await pulled(world)
         asked = len(world.asked)
         before = stuff(node)
@@ -60,7 +60,7 @@ def test_layers_of_another_boot_are_made_again(world: World, monkeypatch: pytest
 
 def test_layers_of_this_boot_and_those_on_the_disk_are_trusted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async def work() -> None:
-        node = await pulled(world)
+        node = await pulled(world, quiet=0.0)
         assert (await again(world)).snapshots.layers == node.snapshots.layers
         await node.settled.wait()
         assert node.snapshots.fresh == {}
@@ -107,7 +107,6 @@ def test_a_torn_blob_is_seen(world: World, torn: str) -> None:
 
 def test_removed_while_it_is_mended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async def work() -> None:
-        monkeypatch.setattr(Node, "settle", lambda _: None)
         await pulled(world)
         monkeypatch.setattr(snapshots, "boot", lambda: "the next one")
         node = world.node()
