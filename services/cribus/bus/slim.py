@@ -58,6 +58,7 @@ class Slim:
         self.place = place
         self.node = place.node
         self.up = False
+        self._introduced = False  # the server has been told who we are; `up` once it has answered
         self.on_up: list[Callable[[], None]] = []
         self.answers: dict[str, Take] = {}
         self._complain = complain
@@ -86,13 +87,13 @@ class Slim:
         """From now on, through every reconnect; the number is for `unsubscribe`."""
         self._last_sid += 1
         self._subscriptions[self._last_sid] = (subject, take)
-        if self.up:
+        if self._introduced:  # what is there before is said with the introduction
             self._write(wire.sub(subject, self._last_sid))
         return self._last_sid
 
     def unsubscribe(self, sid: int) -> None:
         """Idempotent."""
-        if self._subscriptions.pop(sid, None) is not None and self.up:
+        if self._subscriptions.pop(sid, None) is not None and self._introduced:
             self._write(wire.unsub(sid))
 
     def publish(self, subject: str, payload: bytes, reply: str = "", headers: dict[str, str] | None = None) -> bool:
@@ -144,7 +145,7 @@ class Slim:
         self._timer = self.loop.later(seconds, callback) if callback else None
 
     def _drop(self) -> None:
-        self.up = False
+        self.up = self._introduced = False
         if self._sock is not None:
             self.loop.forget(self._sock.fileno())
             self._sock.close()
@@ -222,6 +223,7 @@ class Slim:
         user, password = _credentials(self.place.credentials)
         self._pongs.append(None)
         subs = b"".join(wire.sub(subject, sid) for sid, (subject, _) in self._subscriptions.items())
+        self._introduced = True
         self._write(wire.connect(f"cribus-{self.place.service}", user, password) + subs + wire.PING)
 
     def _is_up(self) -> None:

@@ -60,6 +60,31 @@ def test_back_at_once_with_its_subscriptions_and_nothing_stale(rig: SlimRig) -> 
         one.close()
 
 
+def test_what_is_subscribed_while_the_server_is_greeted(rig: SlimRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shim's pod may be told to it between its introduction and the server's answer to that."""
+    got: list[bytes] = []
+    introduce = Slim._introduce
+
+    def greeting(self: Slim, info: wire.Info) -> None:
+        introduce(self, info)
+        if self.place.service == "shim":
+            assert not self.up
+            sids.append(self.subscribe("cribus.unit.stream.x.s", lambda message: got.append(message.payload)))
+            self.unsubscribe(self.subscribe("cribus.unit.stream.y.s", lambda message: got.append(b"left again")))
+
+    sids: list[int] = []
+    monkeypatch.setattr(Slim, "_introduce", greeting)
+    shim, gateway = rig.slim("shim"), rig.slim("gateway")
+    assert len(sids) == 1
+    rig.until(lambda: gateway.publish("cribus.unit.stream.x.s", b"one") and got)
+    gateway.publish("cribus.unit.stream.y.s", b"two")
+    gateway.publish("cribus.unit.stream.x.s", b"three")
+    rig.until(lambda: got[-1] == b"three")
+    assert set(got) == {b"one", b"three"}
+    for one in (shim, gateway):
+        one.close()
+
+
 def test_it_waits_for_a_bus_that_is_not_there_yet(rig: SlimRig) -> None:
     rig.kill()
     shim = rig.slim("shim", wait=False)
