@@ -18,6 +18,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
 
 from cribus import log
 from cribus.api.verb import Verb
@@ -32,7 +34,7 @@ _KEEP = 30.0  # seconds for which an answer is kept for a repeat
 _IDS = ("container", "container_id", "pod", "pod_sandbox_id")
 _SHORT = 80  # characters of a field that is told whole; a longer one is not
 _LARGE = 16 << 10  # bytes beyond which an answer is not kept: lists are long, and asked for often
-_DRAIN = 5.0  # seconds that running requests get at the end
+_DRAIN = 1.0  # seconds that running requests get at the end
 _logger = logging.getLogger(__name__)
 
 
@@ -68,6 +70,7 @@ class Server:
         self._verbs = {verb.name: (verb, handler) for verb, handler in tables.verbs.items()}
         self._jobs: OrderedDict[str, _Job] = OrderedDict()
         self._tasks: set[asyncio.Future[Any]] = set()
+        self._leaving = False
 
     async def on_message(self, msg: Msg) -> None:
         """Take one request; its work goes on in a task."""
@@ -95,12 +98,14 @@ class Server:
     async def _run(self, job: _Job, msg: Msg, meta: codec.Meta, body: Any) -> None:
         name = msg.subject.split(".")[3]
         with log.ids(trace=meta.trace, request=meta.id, deadline=str(meta.deadline), caller=msg.reply):
-            made = None
+            made, answer = None, list[bytes]()
             try:
                 with self._asked(f"{self._connection.service}.{name}") as asked:
                     made = await self._handle(name, meta, body, asked)
                 answer = codec.pack_reply(made)
             except BaseException as error:
+                if isinstance(error, asyncio.CancelledError) and self._leaving and self._verbs[name][0].repeatable:
+                    raise  # unanswered: the caller's repeat finds our successor
                 answer = codec.pack_error(_explained(name, error))
                 if isinstance(error, asyncio.CancelledError):
                     raise
@@ -171,7 +176,9 @@ class Server:
             del self._jobs[id]
 
     async def drain(self) -> None:
-        """Let running requests finish, for a while."""
+        """Let running requests finish, for a while. What does not is for the next process to join or undo,
+        as if we had been killed: nobody serves meanwhile, so the while is short."""
+        self._leaving = True
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_DRAIN)
         for task in self._tasks:
@@ -230,5 +237,17 @@ async def serve(connection: Connection, tables: Tables) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await subscription.unsubscribe()
+        await _unlisten(connection, subscription)
         await server.drain()
+
+
+async def _unlisten(connection: Connection, subscription: Subscription) -> None:
+    """Take no more requests. What was on its way is still taken: thrown away, it would have to be sent
+    again, which some verbs do not allow."""
+    if not connection.up.is_set():
+        return
+    try:
+        async with asyncio.timeout(_DRAIN):
+            await connection.or_down(subscription.drain())  # type: ignore[no-untyped-call]
+    except (NatsError, ConnectionError, TimeoutError) as error:
+        _logger.info("requests on their way are for the next process", extra={"cause": str(error)})

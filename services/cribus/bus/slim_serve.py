@@ -43,6 +43,8 @@ class Server:
         self._jobs: OrderedDict[str, _Job] = OrderedDict()
         self._kept = 0  # bytes of answers
         self._timer: Timer | None = None
+        self.running = 0  # requests that are not answered yet
+        self.on_idle: Callable[[], None] | None = None  # called when the last of them is
 
     def take(self, message: wire.Message) -> None:
         """One request, as a subscription brings it."""
@@ -54,6 +56,7 @@ class Server:
         known = self._jobs.get(meta.id)
         if known is None:
             self._jobs[meta.id] = _Job(message.reply)
+            self.running += 1
             self._run(message.subject.split(".")[3], meta, body)
         elif known.answer is None:
             known.replies.add(message.reply)
@@ -83,6 +86,9 @@ class Server:
         job.answer = answer
         for reply in job.replies:
             self._answer(reply, answer)
+        self.running -= 1
+        if self.on_idle is not None and not self.running:
+            self._slim.loop.later(0.0, self.on_idle)
         if len(answer) > 1 and self._verbs[name][0].repeatable:
             del self._jobs[id]  # too large to keep: a repeat makes it again
             return

@@ -10,6 +10,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("node", "start the node's services and wait until all of them answer"),
     "down": ("node", "stop the services; pods go on running unless --pods is given"),
     "status": ("node", "show the services, and how many pods and containers there are"),
+    "upgrade": ("node", "replace every process by its new version, one after another, while pods run on"),
     "doctor": ("node", "say what this host has, what it lacks, and what to do about it"),
     "run": ("pods", "run a command in a new pod and end with its exit code"),
     "ps": ("pods", "list containers"),

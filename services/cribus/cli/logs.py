@@ -9,11 +9,13 @@ import collections
 
 from cribus.api import events, manager
 from cribus.api.cri.container import ContainerStatus, ContainerStatusRequest
+from cribus.api.cri.sandbox import PodSandboxMetadata
 from cribus.api.cri.values import ContainerState
 from cribus.bus.service import Bus
 from cribus.cli import target
 from cribus.cli.output import crilog
 from cribus.cli.session import ask
+from cribus.config import Settings
 from cribus.errors import FailedPrecondition, NotFound
 
 
@@ -38,6 +40,11 @@ def command(given: argparse.Namespace) -> int:
         return 0
 
     return ask(conversation)
+
+
+def directory(settings: Settings, metadata: PodSandboxMetadata) -> str:
+    """Where a pod that `cribus run` makes has its logs."""
+    return f"{settings.root}/log/pods/{metadata.name}_{metadata.uid[:12]}"
 
 
 async def status(bus: Bus, container: str) -> ContainerStatus:

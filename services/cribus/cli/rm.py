@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import shutil
 
+from cribus import config
 from cribus.api import manager
 from cribus.api.cri.sandbox import (
     ListPodSandboxRequest,
@@ -11,10 +13,12 @@ from cribus.api.cri.sandbox import (
     StopPodSandboxRequest,
 )
 from cribus.bus.service import Bus
+from cribus.cli.logs import directory
 from cribus.cli.session import ask
 from cribus.errors import InvalidArgument, NotFound
 
 AT_ONCE = 8
+MADE = "cribus.run"  # label of pods that `cribus run` makes
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,10 +33,14 @@ def command(given: argparse.Namespace) -> int:
     async def conversation(bus: Bus) -> int:
         if given.all:
             await remove_all(bus)
+            shutil.rmtree(f"{config.load().root}/log/pods", ignore_errors=True)
             return 0
         pods = (await bus.call(manager.LIST_SANDBOXES, ListPodSandboxRequest())).items
         for wanted in given.pod:
-            await remove(bus, chosen(pods, wanted).id)
+            pod = chosen(pods, wanted)
+            await remove(bus, pod.id)
+            if MADE in pod.labels and pod.metadata:  # nobody else looks after its logs
+                shutil.rmtree(directory(config.load(), pod.metadata), ignore_errors=True)
             print(wanted)
         return 0
 

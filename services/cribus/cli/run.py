@@ -39,7 +39,7 @@ from cribus.api.cri.security import (
 from cribus.api.cri.values import NamespaceMode, Protocol
 from cribus.bus.service import Bus
 from cribus.cli import rm
-from cribus.cli.logs import follow, has_stopped, status
+from cribus.cli.logs import directory, follow, has_stopped, status
 from cribus.cli.output import crilog
 from cribus.cli.pull import pull
 from cribus.cli.session import ask
@@ -186,12 +186,13 @@ def pod_config(given: argparse.Namespace, settings: Settings) -> PodSandboxConfi
     security = LinuxSandboxSecurityContext(
         namespace_options=NamespaceOption(network=network, pid=NamespaceMode.CONTAINER), privileged=given.privileged
     )
+    metadata = PodSandboxMetadata(name=name, uid=uuid.uuid4().hex, namespace="default")
     return PodSandboxConfig(
-        metadata=PodSandboxMetadata(name=name, uid=uuid.uuid4().hex, namespace="default"),
+        metadata=metadata,
         hostname="" if given.host_network else name[:63],
-        log_directory=f"{settings.root}/log/pods/{name}",
+        log_directory=directory(settings, metadata),
         port_mappings=[port(text) for text in given.publish],
-        labels={"cribus.run": "true"},
+        labels={rm.MADE: "true"},
         linux=LinuxPodSandboxConfig(security_context=security),
     )
 

@@ -21,7 +21,7 @@ from cribus.bus import credentials
 from cribus.bus.connection import pause
 from cribus.bus.service import Bus
 from cribus.cli.session import connected
-from cribus.cli.supervisor import configuration, control
+from cribus.cli.supervisor import configuration, control, replace
 from cribus.config import Settings
 from cribus.errors import CribusError, DeadlineExceeded, FailedPrecondition, Unavailable
 
@@ -71,26 +71,23 @@ def prepare(settings: Settings) -> None:
         folder.mkdir(mode=mode, parents=True, exist_ok=True)
     if not settings.bus.url:
         credentials.ensure(settings)
-    target = configuration.directory(settings) / "supervisord.conf"
-    temporary = target.with_suffix(".new")
-    temporary.write_text(configuration.text(settings))
-    temporary.rename(target)
+    replace.write(settings, configuration.text(settings))
 
 
-def guard_command(settings: Settings) -> list[str]:
+def guard_command(settings: Settings, python: str = "") -> list[str]:
     return [
-        sys.executable,
+        python or sys.executable,
         "-m",
         "cribus.cli.supervisor.daemon",
-        str(configuration.directory(settings) / "supervisord.conf"),
+        str(replace.conf(settings)),
     ]
 
 
-def guard(settings: Settings) -> None:
-    """Leave a guard behind; if there is one, the new one sees it and ends."""
+def guard(settings: Settings, python: str = "") -> None:
+    """Leave a guard behind, of this Python or another; if there is one, the new one sees it and ends."""
     with open(configuration.logs(settings) / "guard.log", "ab") as log:
         subprocess.Popen(
-            guard_command(settings),
+            guard_command(settings, python),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -119,10 +116,10 @@ async def ready(settings: Settings, seconds: float) -> dict[str, float]:
                 took["nats"] = round(time.monotonic() - began, 3)
                 async with asyncio.TaskGroup() as services:
                     for name in QUESTIONS:
-                        services.create_task(timed(name, _answers(bus, name)))
+                        services.create_task(timed(name, answers(bus, name)))
     except TimeoutError as error:
         missing = [name for name in configuration.services(settings) if name not in took]
-        raise DeadlineExceeded(_explained(settings, missing)) from error
+        raise DeadlineExceeded(explained(settings, missing)) from error
     except BaseExceptionGroup as group_error:
         raise _first(group_error) from group_error
     return took
@@ -143,7 +140,7 @@ async def _supervised(settings: Settings) -> None:
             control.ask(settings, "supervisor.startProcess", program.name, False)
 
 
-async def _answers(bus: Bus, name: str) -> None:
+async def answers(bus: Bus, name: str) -> None:
     verb, question = QUESTIONS[name]
     while True:
         try:
@@ -168,7 +165,7 @@ async def _accepts(path: str) -> None:
                 return
 
 
-def _explained(settings: Settings, missing: list[str]) -> str:
+def explained(settings: Settings, missing: list[str]) -> str:
     told = []
     for name in missing:
         path = configuration.logs(settings) / f"{name}.log"

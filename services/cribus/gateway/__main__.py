@@ -19,12 +19,17 @@ async def main() -> None:
     runtime = Runtime(late.call, late, streaming, service.VERSION)
     async with (
         streaming.serving(settings.gateway.streaming),
-        server.serving(settings.gateway.socket, runtime.methods(), image_service.methods(late.call), late.asked),
+        server.serving(
+            settings.gateway.socket, runtime.methods(), image_service.methods(late.call), late.asked
+        ) as deserted,
         service.connect(settings, "gateway") as bus,
     ):
         late.arrived(bus.call, bus.events, lines.lines(bus.connection), bus.trace.asked)
         async with bus.serve({}):
-            await service.until_told_to_stop()
+            waits = [asyncio.create_task(wait) for wait in (service.until_told_to_stop(), deserted())]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import grpc
@@ -18,6 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from cribus import log
 from cribus.api.trace import is_question
+from cribus.bus.connection import pause
 from cribus.bus.trace import Asking, Told
 from cribus.errors import CribusError, Internal
 from cribus.gateway import translate
@@ -27,6 +29,7 @@ from cribus.gateway.method import PATIENCE, Caller, Methods, Streaming, Unary
 from cribus.steps import Step
 
 MAX_MESSAGE = 16 << 20  # bytes, each way
+_LOOK = 1.0  # seconds between two looks whether callers still find us
 _GRACE = 5.0  # seconds that running calls get when the gateway stops
 _MARGIN = 0.1  # seconds by which we give up before the client does, so that it hears our reason
 _logger = logging.getLogger(__name__)
@@ -34,8 +37,11 @@ _CALLED = Step("gateway.call.answered")
 
 
 @contextlib.asynccontextmanager
-async def serving(path: str, runtime: Methods, image: Methods, asked: Asking) -> AsyncIterator[None]:
+async def serving(
+    path: str, runtime: Methods, image: Methods, asked: Asking
+) -> AsyncIterator[Callable[[], Coroutine[None, None, None]]]:
     """While inside, answer CRI on the unix socket `path`, mode 0660. `asked` hears of every request.
+    What it yields waits until nobody can find us any more.
 
     Raises KeyError when a method of CRI is missing, OSError when the socket cannot be made.
     """
@@ -52,10 +58,28 @@ async def serving(path: str, runtime: Methods, image: Methods, asked: Asking) ->
     with _bound(server, path) as make_visible:
         await server.start()
         make_visible()
+        ours = os.stat(path).st_ino
         try:
-            yield
+            yield lambda: _deserted(path, ours)
         finally:
             await server.stop(_GRACE)
+
+
+async def _deserted(path: str, ours: int) -> None:
+    """Until another has taken the socket over and is gone: callers find nobody then, and only a new start helps."""
+    while True:
+        await pause(_LOOK)
+        try:
+            if os.stat(path).st_ino == ours:
+                continue
+            with socket.socket(socket.AF_UNIX) as caller:
+                caller.setblocking(False)
+                caller.connect(path)
+        except BlockingIOError:  # many wait there to be accepted
+            continue
+        except OSError as error:
+            _logger.error("callers do not find this gateway any more", extra={"cause": str(error)})
+            return
 
 
 @contextlib.contextmanager

@@ -39,8 +39,9 @@ def main(request: dict[str, Any], fds: list[int]) -> int:
     has connected to the bus; without one, when the other end closes, the process ends.
 
     SIGKILL is as good an end as any: what must not be lost is in the keeper and the run directory.
+    SIGTERM is more polite to those who wait for an answer (retire.py).
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     process.set_name("shim")
     process.set_title(f"shim {request['run']} no pod yet")
@@ -54,6 +55,7 @@ class _Life:
     def __init__(self, request: dict[str, Any], orders: socket.socket) -> None:
         self._run = request["run"]
         self._pod = ""
+        self._shim: verbs.Shim | None = None
         self._loop = Loop()
         self._orders = orders
         place = Place(url=request["url"], node=request["node"], service=SERVICE, credentials=request["credentials"])
@@ -61,8 +63,19 @@ class _Life:
 
     def run(self) -> None:
         self._loop.watch(self._orders.fileno(), READ, self._ordered)
+        self._woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        self._loop.watch(self._woken, READ, self._told_to_go)
         self._slim.open()
         self._loop.run()
+
+    def _told_to_go(self, _: int) -> None:
+        os.read(self._woken, 4096)
+        if self._shim is None:
+            self._loop.stop()
+        else:
+            self._shim.retire()
 
     def _ordered(self, _: int) -> None:
         self._loop.forget(self._orders.fileno())
@@ -86,7 +99,8 @@ class _Life:
         yard = Yard(loop, pod, Door(loop, claimed, pod), lambda wanted, done: verbs.fork(slim, wanted, done))
         if _wanted(loop, folder):
             with _CONTINUED.of(pod):
-                verbs.Shim(slim, Care(loop, self._run, news), yard).continued()
+                self._shim = verbs.Shim(slim, Care(loop, self._run, news), yard)
+                self._shim.continued()
             _tell_when_up(slim, ready)
 
 

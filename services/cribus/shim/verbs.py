@@ -17,6 +17,7 @@ from cribus.shim.attach import Attach
 from cribus.shim.exec import Streamed, Sync
 from cribus.shim.further import FORKING, Kind, Process, Yard
 from cribus.shim.note import note
+from cribus.shim.retire import Desk, Retirement
 from cribus.shim.session import STDERR, STDIN, STDOUT, Means, Session
 from cribus.shim.taken import Care, Container
 from cribus.steps import Step
@@ -32,6 +33,7 @@ class Line:
         self._to = subjects.stream(slim.node, id, "c")
         self._said = said
         self._token = f"line-{id}"
+        self.closed: Callable[[], None] = lambda: None
         self.stream = Stream(self._send, outgoing, [STDIN])
         self._sid = slim.subscribe(subjects.stream(slim.node, id, "s"), self._on_frame)
         slim.on_up.append(self.stream.reconnected)
@@ -61,6 +63,7 @@ class Line:
         self._slim.unsubscribe(self._sid)
         self._slim.on_up.remove(self.stream.reconnected)
         self._slim.answers.pop(self._token, None)
+        self.closed()
 
 
 def fork(slim: Slim, wanted: Exec, done: Callable[[Execed | None, CribusError | None], None]) -> None:
@@ -83,7 +86,27 @@ class Shim:
         self._containers: dict[str, Container] = {}
         self._sids: dict[str, int] = {}
         self._server = Server(slim, self._table())
-        slim.subscribe(subjects.served(slim.node, shim.SERVICE, yard.pod), self._server.take)
+        self._lines: set[Line] = set()
+        self._open()
+
+    def _open(self) -> None:
+        """Serve the pod and every container."""
+        for id in (self._yard.pod, *self._containers):
+            if id not in self._sids:
+                self._sids[id] = self._slim.subscribe(
+                    subjects.served(self._slim.node, shim.SERVICE, id), self._server.take
+                )
+
+    def _close(self) -> None:
+        while self._sids:
+            self._slim.unsubscribe(self._sids.popitem()[1])
+
+    def retire(self) -> None:
+        """End the process as soon as nobody waits for it."""
+        desk = Desk(lambda: bool(self._server.running or self._lines), self._open, self._close, self._slim.when_taken)
+        retirement = Retirement(self._care.loop, desk)
+        self._server.on_idle = retirement.look
+        retirement.look()
 
     def _table(self) -> Table:
         return {
@@ -108,8 +131,7 @@ class Shim:
     def _add(self, take: shim.Take) -> None:
         if take.container not in self._containers:
             self._containers[take.container] = taken.take(self._care, take)
-            subject = subjects.served(self._slim.node, shim.SERVICE, take.container)
-            self._sids[take.container] = self._slim.subscribe(subject, self._server.take)
+            self._open()
 
     def _known(self, id: str) -> Container:
         if id not in self._containers:
@@ -137,7 +159,7 @@ class Shim:
 
         def go() -> None:
             if self._containers.pop(container.id, None) is not None:
-                self._slim.unsubscribe(self._sids.pop(container.id))
+                self._slim.unsubscribe(self._sids.pop(container.id, 0))
                 container.release()
             respond(Empty())
 
@@ -182,7 +204,15 @@ class Shim:
         respond(shim.StreamOpened(tty=tty))
 
     def _line(self, request: Any, tty: bool, session: Session) -> Line:
-        return Line(self._slim, request.stream, _channels(request, tty), session.said)
+        line = Line(self._slim, request.stream, _channels(request, tty), session.said)
+        self._lines.add(line)
+        line.closed = lambda: self._left(line)
+        return line
+
+    def _left(self, line: Line) -> None:
+        self._lines.discard(line)
+        if self._server.on_idle is not None:
+            self._server.on_idle()
 
 
 def _channels(request: shim.OpenExec | shim.OpenAttach, tty: bool) -> list[int]:

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import NamedTuple
 
+import msgspec
+
 from cribus.api.events import SHIM_REPLACED, Event
 from cribus.errors import Unavailable
 from cribus.linux import process
@@ -19,6 +21,7 @@ from cribus.steps import Step
 
 READY = 20.0  # seconds within which a shim must answer on the bus
 _CHECK = 10.0  # seconds between looks whether a live shim still answers
+_REAPED = 0.2  # seconds in which a dead shim is reaped, so that the kernel tells how it ended
 _YOUNG = 1.0  # seconds: one that dies younger than this may die again
 _FREE = 2  # deaths in a row that are followed by a start at once
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0  # seconds, doubled from death to death
@@ -67,7 +70,8 @@ class _Lost(NamedTuple):
             return "it died"
         if os.WIFSIGNALED(status):
             return f"{signal.Signals(os.WTERMSIG(status)).name} from outside"
-        return f"it ended with status {os.WEXITSTATUS(status)}"
+        code = os.WEXITSTATUS(status)
+        return f"it ended with status {code}" if code else "it was told to go"
 
 
 class Shims:
@@ -183,10 +187,16 @@ class Shims:
 
     def _ready(self, post: _Post, shim: Shim) -> None:
         post.ready.set()
-        if post.lost is not None and not post.ending.is_set():
-            detail = {"pid": str(post.lost.pid), "how": post.lost.end(), "successor": str(shim.pid)}
-            post.lose(None)
-            self._tell(Event(kind=SHIM_REPLACED, id=post.pod, pod=post.pod, at=time.time_ns(), detail=detail))
+        lost, post.lost = post.lost, None
+        if lost is not None:
+            event = Event(kind=SHIM_REPLACED, id=post.pod, pod=post.pod, at=time.time_ns())
+            asyncio.get_running_loop().call_later(_REAPED, self._told, lost, event, shim.pid)
+
+    def _told(self, lost: _Lost, event: Event, successor: int) -> None:
+        detail = {"pid": str(lost.pid), "how": lost.end(), "successor": str(successor)}
+        if lost.pidfd >= 0:
+            os.close(lost.pidfd)
+        self._tell(msgspec.structs.replace(event, detail=detail))
 
     def _take(self, post: _Post, shim: Shim) -> None:
         post.shim = shim

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from cribus.api.executor import CREATE_POD, DELETE_POD, CreatePod, DeletePod, PodCreated
+from cribus.api.executor import CREATE_POD, DELETE_POD, EXEC, CreatePod, DeletePod, Exec, Execed, PodCreated
 from cribus.api.verb import Empty
 from cribus.bus import codec, service
 from cribus.errors import DeadlineExceeded, FailedPrecondition, Internal, Unimplemented
@@ -123,5 +123,48 @@ def test_an_answer_that_reaches_nobody_is_told(with_server: Any) -> None:
             assert (await staying).pid == 3
             assert sorted([await told.get(), await told.get()]) == [1, 2]
             assert told.empty()
+
+    with_server(scenario)
+
+
+def test_what_is_cut_short_by_a_stop_is_for_the_next_process(with_server: Any) -> None:
+    """A call that may be repeated is not answered by a process that leaves: its repeat finds the next one."""
+
+    async def scenario(server: Any) -> None:
+        begun = asyncio.Event()
+
+        async def hang(request: CreatePod) -> PodCreated:
+            begun.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def create(request: CreatePod) -> PodCreated:
+            return PodCreated(pid=2)
+
+        async with service.connect(server.settings, "manager") as bus:
+            async with service.connect(server.settings, "executor") as first, first.serve({CREATE_POD: hang}):
+                asking = asyncio.create_task(bus.call(CREATE_POD, CreatePod(pod="x"), timeout=20.0))
+                await begun.wait()
+            async with service.connect(server.settings, "executor") as second, second.serve({CREATE_POD: create}):
+                assert (await asking).pid == 2
+
+    with_server(scenario)
+
+
+def test_requests_on_their_way_to_a_process_that_stops_are_answered(with_server: Any) -> None:
+    """Also those that must not run twice, which a repeat could not save."""
+
+    async def scenario(server: Any) -> None:
+        async def run(request: Exec) -> Execed:
+            return Execed(pid=1)
+
+        async with service.connect(server.settings, "shim") as bus:
+            async with service.connect(server.settings, "executor") as executor, executor.serve({EXEC: run}):
+                await bus.call(EXEC, Exec(container="c", pod="p", exec_id="e", args=["x"]))
+                wanted = [Exec(container="c", pod="p", exec_id=f"{k}", args=["x"]) for k in range(200)]
+                asking = [asyncio.create_task(bus.call(EXEC, one, timeout=20.0)) for one in wanted]
+                await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+            async with service.connect(server.settings, "executor") as second, second.serve({EXEC: run}):
+                assert [one.pid for one in await asyncio.gather(*asking)] == [1] * 200
 
     with_server(scenario)

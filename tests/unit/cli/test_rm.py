@@ -2,6 +2,8 @@ import pytest
 from cribus.api import manager
 from cribus.api.cri.sandbox import (
     ListPodSandboxResponse,
+    PodSandbox,
+    PodSandboxMetadata,
     RemovePodSandboxRequest,
     RemovePodSandboxResponse,
     StopPodSandboxRequest,
@@ -47,3 +49,14 @@ def test_which_pod_is_meant() -> None:
 def test_nothing_named(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
     assert node.cribus("rm") == 1
     assert "--all" in capsys.readouterr().err
+
+
+def test_the_logs_of_what_run_made_go_too(node: Node) -> None:
+    metadata = PodSandboxMetadata(name="web", uid="0123456789abcdef", namespace="default")
+    made = PodSandbox(id=samples.POD, metadata=metadata, labels={rm.MADE: "true"})
+    mine, other = (node.base / "log" / "pods" / name for name in ("web_0123456789ab", "web_other"))
+    for folder in (mine, other):
+        folder.mkdir(parents=True)
+    with node.serving({**ANSWERS, manager.LIST_SANDBOXES: lambda _: ListPodSandboxResponse(items=[made])}):
+        assert node.cribus("rm", "web") == 0
+    assert [mine.exists(), other.exists()] == [False, True]

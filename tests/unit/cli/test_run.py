@@ -104,7 +104,11 @@ def test_what_the_command_line_describes() -> None:
     given.stdin = given.tty = given.both
     pod = run.pod_config(given, Settings(root="/r"))
     assert pod.metadata is not None
-    assert (pod.metadata.name, pod.log_directory, pod.hostname) == ("web", "/r/log/pods/web", "")
+    assert (pod.metadata.name, pod.log_directory, pod.hostname) == (
+        "web",
+        f"/r/log/pods/web_{pod.metadata.uid[:12]}",
+        "",
+    )
     container = run.container_config(given)
     assert (container.args, container.stdin, container.tty) == (["--rm", "-x"], True, True)
     assert [(one.key, one.value) for one in container.envs] == [("A", b"b=c")]

@@ -1,6 +1,7 @@
 """CRI on its socket: errors, deadlines, takeover, and the real crictl."""
 
 import asyncio
+import socket
 import stat
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from cribus.api.cri import stats as u
 from cribus.api.cri.values import ContainerState
 from cribus.api.events import CONTAINER_STARTED, Event
 from cribus.api.paging import Paged
+from cribus.gateway import server
 from cribus.gateway.cri import api_pb2 as pb
 from cribus.gateway.cri import api_pb2_grpc as stubs
 
@@ -125,6 +127,32 @@ def test_a_second_gateway_takes_over(tmp_path: Path) -> None:
                 assert (await _asked(endpoint, "Version", pb.VersionRequest())).runtime_name == "cribus"
 
     asyncio.run(run())
+
+
+def test_one_that_nobody_finds_any_more_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_LOOK", 0.01)
+    path = tmp_path / "cribus.sock"
+
+    async def run() -> None:
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(path))
+            ours = path.stat().st_ino
+            assert await _ends(server._deserted(str(path), ours)) is False, "it is ours"
+            other.listen()
+            assert await _ends(server._deserted(str(path), ours + 1)) is False, "another answers there"
+        assert await _ends(server._deserted(str(path), ours + 1)), "nobody answers there"
+
+    asyncio.run(run())
+
+
+async def _ends(waiting: Any) -> bool:
+    """Whether it ends soon."""
+    try:
+        async with asyncio.timeout(0.3):
+            await waiting
+    except TimeoutError:
+        return False
+    return True
 
 
 def test_lists_and_events_stream(tmp_path: Path) -> None:

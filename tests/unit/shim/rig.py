@@ -125,6 +125,18 @@ class Rig:
         """A shim of the pod, answering on the bus when this returns."""
         (self.pod(pod) / "shim.json").write_text("{}")
         read, write = os.pipe()
+        process, orders = self.parked()
+        socket.send_fds(orders, [pod.encode()], [write])
+        os.close(write)
+        orders.close()
+        if wait:
+            assert select.select([read], [], [], 20)[0]
+            assert os.read(read, 1) == b"1", "the shim died"
+        os.close(read)
+        return process
+
+    def parked(self) -> "tuple[subprocess.Popen[bytes], socket.socket]":
+        """A shim without a pod, and where it gets its order."""
         request = {
             "run": str(self.run),
             "node": "unit",
@@ -135,15 +147,8 @@ class Rig:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         orders = theirs.fileno()
         process = self.popen([sys.executable, "-c", _SHIM, json.dumps(request), str(orders)], pass_fds=[orders])
-        socket.send_fds(ours, [pod.encode()], [write])
-        os.close(write)
-        ours.close()
         theirs.close()
-        if wait:
-            assert select.select([read], [], [], 20)[0]
-            assert os.read(read, 1) == b"1", "the shim died"
-        os.close(read)
-        return process
+        return process, ours
 
     def container(self, container: str, argv: list[str], *, stdin: bool = False) -> "Contained":
         one = Contained(self, container, argv, stdin=stdin)

@@ -85,7 +85,8 @@ supervisor.rpcinterface_factory={_DAEMON}:Starts
 
 
 def _program(settings: Settings, service: str, priority: int) -> str:
-    environment = 'PYTHONUNBUFFERED="1"'
+    # of this very environment, whatever supervisord was started with: it may be of an earlier version
+    environment = f'PYTHONUNBUFFERED="1",PYTHONPATH="{os.environ.get("PYTHONPATH", "")}"'
     if os.path.exists(config.path()):
         environment += f',CRIBUS_CONFIG="{os.path.abspath(config.path())}"'
     return f"""[program:{service}]
