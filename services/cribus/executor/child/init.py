@@ -41,6 +41,8 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
         if not os.read(fifo, 1):
             return 0
         _LET.passed()
+        # What was mounted by the host's root stays locked in a copy that belongs to the container's root.
+        what["own_mounts"] = True
         process.become(what, users, _last(request, state))
     except Failed as failure:
         tell(sync, "error", f"{failure.code} {failure.message}")

@@ -105,6 +105,8 @@ def _identify(what: "dict[str, Any]", users: int) -> None:
         _label(*what["label"])
     if users >= 0:
         namespaces.setns(users, namespaces.CLONE_NEWUSER)
+        if what.get("own_mounts"):
+            namespaces.unshare(namespaces.CLONE_NEWNS)
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
     if what["no_new_privs"]:
