@@ -226,6 +226,7 @@ class Node:
             "links": [str(link["ifname"]) for link in links],
             "folders": folders,
             "layers": layers,
+            "records": [path.name for path in (self.run_dir / "records").glob("*.json*")],
             "nft elements": elements,
             "processes": self._pod_processes(),
             "addresses": [str(path) for path in (self.root / "network" / "addresses").glob("*/[0-9]*")],
@@ -258,7 +259,7 @@ class Node:
             until(clean, seconds, "nothing left")
         except AssertionError:
             raise AssertionError({kind: what for kind, what in self.remains().items() if what}) from None
-        assert self.records() == []
+        until(lambda: self.records() == [], seconds, "no record is left in the KV")
 
 
 @contextmanager

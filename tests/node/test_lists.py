@@ -16,11 +16,11 @@ from tests.harness import PYTHON, Node, run, until
 PODS, EACH = 100, 10
 # Written as the manager writes them; it reads them when it starts.
 _FILL = f"""
-import asyncio, msgspec
+import msgspec
 from cribus import config
 from cribus.api.cri.container import ContainerConfig, ContainerMetadata
 from cribus.api.cri.sandbox import PodSandboxConfig, PodSandboxMetadata
-from cribus.bus import service
+from cribus.manager import podfiles
 from cribus.manager.records import Container, Sandbox, State, key
 
 def records():
@@ -34,12 +34,8 @@ def records():
             yield Container(id=f"c{{pod:031x}}{{box:032x}}", pod=made.id, name=f"b{{box}} of p{{pod}}", config=config,
                             state=State.EXITED, created_at=pod + 1)
 
-async def main():
-    async with service.connect(config.load(), "manager") as bus:
-        for one in records():
-            await bus.kv.put(key(one), msgspec.json.encode(one))
-
-asyncio.run(main())
+for one in records():
+    podfiles.write_atomic(f"{{config.load().run}}/records/{{key(one)}}.json", msgspec.json.encode(one), 0o600)
 """
 
 

@@ -1,7 +1,6 @@
 """The container manager's process."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Coroutine
 from functools import partial
@@ -11,10 +10,12 @@ from cribus.api import events
 from cribus.bus import service
 from cribus.errors import CribusError
 from cribus.manager import container_stop, container_update, exits, verbs
+from cribus.manager.ledger import Ledger
 from cribus.manager.node import Node
 from cribus.manager.open import open_node
 from cribus.manager.reconcile import reconcile
 
+_LAST = 2.0  # seconds that the last changes may need on their way to the KV
 _logger = logging.getLogger(__name__)
 
 
@@ -25,9 +26,10 @@ async def main() -> None:
     async with service.connect(settings, "manager") as bus:
         await bus.kv.ensure()
         await bus.trace.ensure()
-        node = await open_node(settings, bus.call, bus.publish, bus.kv)
+        ledger = Ledger(f"{settings.run}/records", bus.kv)
+        node = await open_node(settings, bus.call, bus.publish, ledger)
         node.listened, node.deliver = bus.connection.listened, bus.events.deliver
-        reader = asyncio.create_task(follow_exits(bus, node))
+        tasks = [asyncio.create_task(follow_exits(bus, node)), asyncio.create_task(ledger.mirror())]
         try:
             await reconcile(node)
             async with (
@@ -36,11 +38,12 @@ async def main() -> None:
                 ),
                 bus.serve(verbs.table(node), verbs.unheard(node)),
             ):
-                await first_of(service.until_told_to_stop(), reader)
+                await first_of(service.until_told_to_stop(), tasks)
+            await ledger.flushed(_LAST)
         finally:
-            reader.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await reader
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def follow_exits(bus: service.Bus, node: Node) -> None:
@@ -58,13 +61,14 @@ async def _taken(node: Node, event: events.Event) -> None:
             _logger.warning("an exit is not recorded yet", extra={"cause": error.message})
 
 
-async def first_of(told: Coroutine[None, None, None], reader: asyncio.Task[None]) -> None:
-    """Until told to stop. A reader that breaks ends the process, so that it is started anew."""
+async def first_of(told: Coroutine[None, None, None], tasks: list[asyncio.Task[None]]) -> None:
+    """Until told to stop. A task that breaks ends the process, so that it is started anew."""
     stop = asyncio.ensure_future(told)
-    await asyncio.wait((stop, reader), return_when=asyncio.FIRST_COMPLETED)
-    if reader.done():
-        stop.cancel()
-        reader.result()
+    await asyncio.wait((stop, *tasks), return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        if task.done():
+            stop.cancel()
+            task.result()
 
 
 if __name__ == "__main__":

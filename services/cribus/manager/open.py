@@ -5,13 +5,13 @@ from cribus.cgroups.layout import open_tree
 from cribus.config import Settings
 from cribus.manager import host
 from cribus.manager.node import Below, Node, Publish
-from cribus.manager.records import KV, Records
+from cribus.manager.records import Records, Store
 from cribus.network.pods import open_network
 
 
-async def open_node(settings: Settings, call: Call, publish: Publish, kv: KV) -> Node:
+async def open_node(settings: Settings, call: Call, publish: Publish, store: Store) -> Node:
     """The node with its records read. Raises Unavailable while the bus is away."""
-    records = Records(kv)
+    records = Records(store)
     await records.load()
     below = Below(
         records=records,

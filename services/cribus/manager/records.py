@@ -1,4 +1,4 @@
-"""What the manager remembers of pods and containers: one record each in the node's KV, and the same
+"""What the manager remembers of pods and containers: one record each in the ledger, and the same
 in memory, which is what lists and status read. Only `lifecycle` writes.
 
 KV is memory, not truth: reconcile rebuilds records from what runs.
@@ -92,10 +92,10 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 R = TypeVar("R", bound=Sandbox | Container)
 
 
-class KV(Protocol):
-    """The store below: bus/kv.py, or a dictionary in tests."""
+class Store(Protocol):
+    """Where records are kept: manager/ledger.py, or a dictionary in tests."""
 
-    async def put(self, key: str, value: bytes) -> int: ...
+    async def put(self, key: str, value: bytes) -> object: ...
     async def delete(self, key: str) -> None: ...
     async def load_all(self) -> dict[str, bytes]: ...
 
@@ -107,8 +107,8 @@ def key(record: Sandbox | Container) -> str:
 class Records:
     """The read side, and the way to the store."""
 
-    def __init__(self, kv: KV) -> None:
-        self._kv = kv
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self.sandboxes: dict[str, Sandbox] = {}
         self.containers: dict[str, Container] = {}
         self._names: dict[str, str] = {}
@@ -117,7 +117,7 @@ class Records:
 
     async def load(self) -> None:
         """Read every record. Raises Unavailable rather than reading fewer than there are."""
-        for where, data in sorted((await self._kv.load_all()).items()):
+        for where, data in sorted((await self._store.load_all()).items()):
             kind: type[Sandbox] | type[Container] = Sandbox if where.startswith("sandboxes.") else Container
             try:
                 self._remember(msgspec.json.decode(data, type=kind))
@@ -126,14 +126,14 @@ class Records:
                 _logger.error("unreadable record", extra={"key": where, "cause": str(error)})
 
     async def put(self, record: Sandbox | Container) -> None:
-        """One revision; visible to readers once it is durable. Raises Unavailable."""
-        await self._kv.put(key(record), msgspec.json.encode(record))
+        """Write it; visible to readers once that is done. Raises what the store raises."""
+        await self._store.put(key(record), msgspec.json.encode(record))
         self._remember(record)
 
     async def delete(self, record: Sandbox | Container) -> None:
         """Forget a record, here first: a reader never sees what is gone. Idempotent."""
         self._forget(record)
-        await self._kv.delete(key(record))
+        await self._store.delete(key(record))
 
     def writing(self, id: str) -> asyncio.Lock:
         """Held while the record is read, changed and written: changes of one record are in line."""
