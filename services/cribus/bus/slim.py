@@ -58,7 +58,6 @@ class Slim:
         self.place = place
         self.node = place.node
         self.up = False
-        self._introduced = False  # the server has been told who we are; `up` once it has answered
         self.on_up: list[Callable[[], None]] = []
         self.answers: dict[str, Take] = {}
         self._complain = complain
@@ -71,7 +70,9 @@ class Slim:
         self._out = bytearray()
         self._timer: Timer | None = None
         self._pings = 0
-        self._pongs: deque[Callable[[], None] | None] = deque()  # one a PING: who waits for its answer
+        self._introduced = False  # what is sent from now on arrives
+        self._pongs: deque[Callable[[], None]] = deque()  # one a PING: what its answer means
+        self._waiting: list[Callable[[], None]] = []  # for the next introduction's answer
         self._inbox = f"{subjects.inbox(place.service)}.{os.urandom(16).hex()}"
         self.subscribe(f"{self._inbox}.*", self._on_answer)
 
@@ -87,7 +88,7 @@ class Slim:
         """From now on, through every reconnect; the number is for `unsubscribe`."""
         self._last_sid += 1
         self._subscriptions[self._last_sid] = (subject, take)
-        if self._introduced:  # what is there before is said with the introduction
+        if self._introduced:
             self._write(wire.sub(subject, self._last_sid))
         return self._last_sid
 
@@ -107,9 +108,13 @@ class Slim:
         return self.up
 
     def when_taken(self, callback: Callable[[], None]) -> None:
-        """Call back once the server has taken everything that was sent so far; not while it is away."""
-        self._pongs.append(callback)
-        self._write(wire.PING)
+        """Call back once the server has taken everything that was sent so far, or all that was
+        subscribed, after it has been away."""
+        if self._introduced:
+            self._pongs.append(callback)
+            self._write(wire.PING)
+        else:
+            self._waiting.append(callback)
 
     # The connection
 
@@ -129,6 +134,7 @@ class Slim:
         self._parser = wire.Parser()
         self._out.clear()
         self._pings = 0
+        self._waiting += [callback for callback in self._pongs if callback is not _nobody_waits]
         self._pongs.clear()
         self.loop.watch(self._sock.fileno(), WRITE, self._on_connected)
         self._again(_CONNECT, lambda: self._lost("no answer to the attempt to connect"))
@@ -207,11 +213,9 @@ class Slim:
         elif isinstance(event, wire.Pong):
             self._pings = 0
             self._is_up()
-            waiting = self._pongs.popleft() if self._pongs else None
-            if waiting is not None:
-                waiting()
+            self._pongs.popleft()()
         elif isinstance(event, wire.Info):
-            if not self.up:
+            if not self._introduced:
                 self._introduce(event)
         else:
             self._complain(f"bus: {event.text}")
@@ -221,7 +225,13 @@ class Slim:
             self._lost("the bus wants TLS, which a shim does not speak; give the node a leaf server of its own")
             return
         user, password = _credentials(self.place.credentials)
-        self._pongs.append(None)
+        waiting, self._waiting = self._waiting, []
+
+        def taken() -> None:
+            for callback in waiting:
+                callback()
+
+        self._pongs.append(taken)
         subs = b"".join(wire.sub(subject, sid) for sid, (subject, _) in self._subscriptions.items())
         self._introduced = True
         self._write(wire.connect(f"cribus-{self.place.service}", user, password) + subs + wire.PING)
@@ -241,7 +251,7 @@ class Slim:
             self._lost("no answer to pings")
             return
         self._again(_PING, self._ping)
-        self._pongs.append(None)
+        self._pongs.append(_nobody_waits)
         self._write(wire.PING)
 
     def _write(self, data: bytes) -> None:
@@ -275,6 +285,10 @@ class Slim:
         del self._out[:sent]
         if not self._out:
             self.loop.watch(self._sock.fileno(), READ, self._on_ready)
+
+
+def _nobody_waits() -> None:
+    """Of a PING that only asks whether the server lives."""
 
 
 def _resolved(host: str, port: int) -> tuple[int, int, int, str, Any]:

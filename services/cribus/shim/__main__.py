@@ -133,15 +133,12 @@ def _wanted(loop: Loop, path: str) -> bool:
 
 
 def _tell_when_up(slim: Slim, ready: int) -> None:
-    """Once the bus knows what this process answers to, now or after it has come back."""
+    """Once the bus knows what this process answers to."""
 
     def up() -> None:
-        slim.on_up.remove(up)
         _UP.passed()
         with contextlib.suppress(BrokenPipeError):  # shimd was killed meanwhile; the next one will find us
             os.write(ready, b"1")
         os.close(ready)
 
-    slim.on_up.append(up)
-    if slim.up:
-        slim.when_taken(up)
+    slim.when_taken(up)

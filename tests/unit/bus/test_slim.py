@@ -120,3 +120,40 @@ def test_refused_credentials_are_told_and_tried_again(rig: SlimRig, tmp_path: Pa
 def test_urls(rig: SlimRig, url: str) -> None:
     with pytest.raises(InvalidArgument, match="nats://host:port"):
         Slim(rig.loop, Place(url, "unit", "shim"), print)
+
+
+def test_what_is_subscribed_at_any_moment_is_taken_when_it_says_so(rig: SlimRig) -> None:
+    gateway, shim = rig.slim("gateway"), rig.slim("shim", wait=False)
+    got: list[bytes] = []
+    taken: list[str] = []
+
+    def order(name: str) -> None:
+        """Subscribe; nobody may be told before a message from elsewhere would arrive."""
+        shim.subscribe(f"cribus.unit.stream.{name}.s", lambda message: got.append(message.payload))
+
+        def said() -> None:
+            taken.append(name)
+            gateway.publish(f"cribus.unit.stream.{name}.s", name.encode())
+
+        shim.when_taken(said)
+
+    order("before")
+    introduce = shim._introduce
+
+    def introduced(info: wire.Info) -> None:
+        introduce(info)
+        order("while")  # sent, and not yet answered
+
+    shim._introduce = introduced  # type: ignore[method-assign]
+    rig.until(lambda: shim.up)
+    order("after")
+    rig.until(lambda: len(got) == 3)
+    assert sorted(taken) == ["after", "before", "while"]
+    shim._introduce = introduce  # type: ignore[method-assign]
+    rig.kill()
+    rig.until(lambda: not shim.up and not gateway.up)
+    order("away")
+    rig.start()
+    rig.until(lambda: gateway.up and "away" in taken)
+    for one in (shim, gateway):
+        one.close()
