@@ -370,6 +370,7 @@ async def a_hook_that_hangs() -> None:
 async def shared_pid_namespace() -> None:
     async with world(namespaces=["net", "ipc", "uts", "pid"]) as w:
         assert w.pod.pid > 0
+        assert w.pod.pid in w.node.tree.pids(w.pod.cgroup)  # at once: a pod that is deleted now leaves nobody
         first = await w.create(None, "sleep", "77")
         await containers.start(w.node, Named(container=first))
         out, err, code = await w.run(

@@ -103,6 +103,7 @@ def test_what_must_not_run_twice_is_aborted_by_the_next_server(with_server: Any,
             async with service.connect(server.settings, "shim") as first:
                 # addressed verbs are served by the shim's own client; here a plain subscription will do
                 await first.connection.nats.subscribe(f"cribus.unit.shim.exec_sync.{'a' * 8}")
+                await first.connection.nats.flush()
                 asking = asyncio.create_task(
                     gateway.call(EXEC_SYNC, ExecSync(container="a" * 8, cmd=["x"]), id="a" * 8)
                 )

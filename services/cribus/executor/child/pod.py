@@ -5,6 +5,7 @@ The PID namespace, if the pod shares one, needs an init: a process that reaps an
 
 import contextlib
 import os
+import select
 import signal
 import socket
 
@@ -140,27 +141,46 @@ def _bind(source: str, path: str) -> None:
 
 
 def _reaper(request: "dict[str, Any]") -> int:
-    """Fork the PID namespace's init, pin its namespace: its pid."""
+    """Fork the PID namespace's init, pin its namespace: its pid, once its cgroup has it."""
+    read, write = os.pipe()
     pid, _ = namespaces.clone3(namespaces.CLONE_NEWPID)
     if pid == 0:
         try:
-            _reap_forever(request)
+            os.close(read)
+            _reap_forever(request, write)
         finally:
             os._exit(1)
+    os.close(write)
     _bind(f"/proc/{pid}/ns/pid", request["pins"]["pid"])
+    if not os.read(read, 1):
+        raise Failed("INTERNAL", "the first process of the pod's PID namespace was killed; repeat")
+    os.close(read)
     return pid
 
 
-def _reap_forever(request: "dict[str, Any]") -> None:
+def _orphaned(pipe: int) -> bool:
+    """Whether nobody reads there any more."""
+    poll = select.poll()
+    poll.register(pipe, 0)
+    return bool(poll.poll(0))
+
+
+def _reap_forever(request: "dict[str, Any]", joined: int) -> None:
     """Init of the pod's PID namespace: only SIGKILL from outside ends it."""
+    process.pdeathsig(signal.SIGKILL)  # until the cgroup has it, only its parent knows of it
+    if _orphaned(joined):
+        return
     os.setsid()
     steps.cgroups(steps.Work(), request["cgroups"])
+    process.pdeathsig(0)
     process.set_name("pause")
     for kind, path in request["pins"].items():
         if kind in ("net", "ipc", "uts"):
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             namespaces.setns(fd)
             os.close(fd)
+    with contextlib.suppress(BrokenPipeError):
+        os.write(joined, b"1")
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for number in (0, 1, 2):
         os.dup2(null, number)
