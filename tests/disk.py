@@ -27,10 +27,10 @@ def mounted(image: Path, folder: Path) -> Iterator[Path]:
         until(lambda: not subprocess.run(["umount", str(folder)], capture_output=True).returncode, 20, "it is at rest")
 
 
-def ext4(image: Path, size: int) -> Path:
+def ext4(image: Path, size: int, *options: str) -> Path:
     """A new one of so many MiB, in a file; the file."""
     _empty(image, size)
-    _run("mkfs.ext4", "-q", "-F", "-O", "^resize_inode", str(image))
+    _run("mkfs.ext4", "-q", "-F", "-O", "^resize_inode", *options, str(image))
     return image
 
 

@@ -263,10 +263,14 @@ class Node:
 
 
 @contextmanager
-def node(base: Path, extra: str = "") -> Iterator[Node]:
-    """A node that is up, with the busybox image loaded; afterwards nothing of it is left."""
+def node(base: Path, extra: str = "", before: Callable[[Node], None] = lambda _: None) -> Iterator[Node]:
+    """A node that is up, with the busybox image loaded; afterwards nothing of it is left.
+
+    `before` is called before it is started.
+    """
     one = Node(base, extra)
     try:
+        before(one)
         one.up()
         archive = base / "busybox.tar"
         run(PYTHON, "-c", f"from cribus.images import starter; starter.build({str(archive)!r}, reference={IMAGE!r})")

@@ -23,7 +23,7 @@ async def main(server: forkserver.Server) -> int:
 
     settings = config.load()
     log.setup("images", node=settings.node, level=settings.log_level)
-    threads = ThreadPoolExecutor(8 + 2 * settings.images.concurrent_layers, thread_name_prefix="images")
+    threads = ThreadPoolExecutor(8, thread_name_prefix="images")
     asyncio.get_running_loop().set_default_executor(threads)
     async with service.connect(settings, "images") as bus:
         node = Node(settings.images, Path(settings.root) / "images", Bus(bus.publish, bus.tell, server.run))
@@ -33,7 +33,9 @@ async def main(server: forkserver.Server) -> int:
             told = asyncio.create_task(service.until_told_to_stop())
             await asyncio.wait({told, server.closed}, return_when=asyncio.FIRST_COMPLETED)
             told.cancel()
-    if node.bringing:  # a thread that waits for a registry would hold up the end; what has come is on disk
+    if (
+        node.bringing or node.pulls
+    ):  # a thread that waits for a registry would hold up the end; what has come is on disk
         os._exit(int(server.closed.done()))
     if server.closed.done():
         logging.getLogger(__name__).error("the fork server has gone; starting again")

@@ -135,7 +135,10 @@ async def _kept(node: Node, image: Image, names: list[str], parts: pull.Parts) -
     wanted = [parse(name) for name in names]
     tagged = [one.tagged for one in wanted if one.tag]
     digested = sorted({f"{one.name}@{image.manifest}" for one in wanted})
-    await pull.keep(node, image, parts._replace(names=[*digested, *tagged]))
+    try:
+        await pull.keep(node, image, parts._replace(names=[*digested, *tagged]))
+    finally:
+        parts.source.close()
     return tagged or [image.id]
 
 

@@ -6,10 +6,12 @@ that one fails.
 
 import asyncio
 import fcntl
+import functools
 import os
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
 
 from cribus.api.images import Progress as Word
 from cribus.errors import CribusError, DataLoss, InvalidArgument
@@ -20,18 +22,34 @@ from cribus.images.snapshots import Usage
 from cribus.images.store import Image, Layer
 
 Fetch = Callable[[str, int, int], Iterator[bytes]]  # (digest, offset, size) → the blob's bytes from there on
+P = ParamSpec("P")
+T = TypeVar("T")
 _PIPE = 1 << 20  # bytes on the way to a worker
 _TRIES = 3  # workers for one layer, where they are killed
 _TELL = 0.1  # seconds between two words on progress
 
 
 class Source:
-    """Where an image's blobs come from, and who wants to be told how far they are."""
+    """Where an image's blobs come from, and who wants to be told how far they are. Close it after use.
 
-    def __init__(self, fetch: Fetch, stop: Callable[[], None], told: str = "") -> None:
+    Workers and threads are its own: a registry that says nothing delays what waits for it, and nobody else.
+    """
+
+    def __init__(self, fetch: Fetch, stop: Callable[[], None], told: str = "", abreast: int = 3) -> None:
         self.fetch = fetch
         self.stop = stop  # ends every fetch, soon
         self.told = told
+        self.workers = asyncio.Semaphore(abreast)
+        self._threads = ThreadPoolExecutor(abreast + 1, thread_name_prefix="fetch")
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Something that waits for the registry."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, functools.partial(function, *args, **kwargs))
+
+    def close(self) -> None:
+        self.stop()
+        self._threads.shutdown(wait=False)
 
 
 async def layers(node: Node, image: Image, source: Source) -> None:
@@ -85,7 +103,7 @@ def _announce(node: Node, layer: Layer, task: asyncio.Task[None]) -> None:
 
 async def _brought(node: Node, layer: Layer, source: Source, word: "_Teller") -> None:
     await word.say("waiting", 0)
-    async with node.workers:
+    async with source.workers:
         tries = 0
         while True:
             tries += 1
@@ -120,7 +138,7 @@ async def _tried(node: Node, layer: Layer, source: Source, word: "_Teller") -> N
     try:
         fed = job.partial and (begun < layer.size or not layer.size)
         chunks = source.fetch(layer.digest, begun, layer.size) if fed else iter(())
-        usage = await _worked(node, job, chunks, word)
+        usage = await _worked(node, job, lambda feed: source.run(_feed, feed, chunks, word))
     except BaseException:
         if folder:
             snapshots.abandon(folder)
@@ -131,8 +149,8 @@ async def _tried(node: Node, layer: Layer, source: Source, word: "_Teller") -> N
         snapshots.commit(folder, layer.diff_id, usage)
 
 
-async def _worked(node: Node, job: Job, chunks: Iterator[bytes], word: "_Teller") -> Usage:
-    """Have a worker do the job while we feed it. Of two failures the registry's is the cause."""
+async def _worked(node: Node, job: Job, feeding: Callable[[int], Coroutine[Any, Any, None]]) -> Usage:
+    """Have a worker do the job while it is fed. Of two failures the registry's is the cause."""
     if job.partial:
         blob, feed = os.pipe()
         fcntl.fcntl(feed, fcntl.F_SETPIPE_SZ, _PIPE)
@@ -146,12 +164,12 @@ async def _worked(node: Node, job: Job, chunks: Iterator[bytes], word: "_Teller"
         raise
     finally:
         os.close(blob)
-    feeding = asyncio.ensure_future(asyncio.to_thread(_feed, feed, chunks, word))
+    fed = asyncio.ensure_future(feeding(feed))
     try:
         size, inodes = await worker.answer(answer)
     finally:
-        await asyncio.wait([feeding])
-        await feeding
+        await asyncio.wait([fed])
+        await fed
     return Usage(size, inodes)
 
 

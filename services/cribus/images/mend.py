@@ -47,15 +47,18 @@ def _whole(node: Node, image: Image) -> bool:
 
 
 async def _mended(node: Node, image: Image) -> None:
+    source = bring.Source(_nowhere, lambda: None)
     try:
         small = {digest: node.content.read(digest) for digest in (image.manifest, image.id)}
-        await pull.keep(node, image, pull.Parts([], small, bring.Source(_nowhere, lambda: None)))
+        async with node.menders:
+            await pull.keep(node, image, pull.Parts([], small, source))
     except CribusError as error:
         _logger.error("an image is lost; pull it again", extra={"image": image.id, "cause": error.message})
         await node.store.remove(image.id)
         node.forget([image])
         await node.publish(events.Event(kind=events.IMAGE_REMOVED, id=image.id, at=time.time_ns()))
     finally:
+        source.close()
         node.mending.pop(image.id, None)
 
 

@@ -53,7 +53,7 @@ class Node:
         self.content = Content(root)
         self.snapshots = Snapshots(root, self.trash)
         self.store = Store(root)
-        self.workers = asyncio.Semaphore(settings.concurrent_layers)
+        self.menders = asyncio.Semaphore(2)
         self.pulls: dict[object, asyncio.Task[str]] = {}
         self.bringing: dict[str, asyncio.Task[None]] = {}  # by diff id and by digest
         self.pinned: list[Image] = []  # of pulls that are under way: in no store yet
@@ -88,15 +88,18 @@ class Node:
         """In a program of its own, in a thread of its own: nobody knows how long a disk takes, and the
         service may end meanwhile."""
         argv = ["sync", "--file-system", str(self.root)]
-        ended = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True)
+        try:
+            ended = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True)
+            failure = ended.stderr.decode(errors="replace") if ended.returncode else ""
+        except OSError as error:
+            failure = str(error)
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(self._synced, fresh, ended)
+            loop.call_soon_threadsafe(self._synced, fresh, failure)
 
-    def _synced(self, fresh: dict[str, object], ended: subprocess.CompletedProcess[bytes]) -> None:
+    def _synced(self, fresh: dict[str, object], failure: str) -> None:
         self.settled.set()
-        if ended.returncode:
-            said = ended.stderr.decode(errors="replace")
-            _logger.error("layers cannot be written to the disk", extra={"cause": said})
+        if failure:  # tried again after the next pull
+            _logger.error("layers cannot be written to the disk", extra={"cause": failure})
             return
         self.snapshots.synced(fresh)
         self.settle()

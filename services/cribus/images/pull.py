@@ -52,24 +52,26 @@ def _over(node: Node, key: object, done: asyncio.Task[str]) -> None:
 
 
 async def _pulled(node: Node, reference: Reference, request: PullImageRequest) -> str:
-    registry = Registry(node.settings, reference, request.auth)
+    registry = await asyncio.to_thread(Registry, node.settings, reference, request.auth)  # it reads certificates
     told = request.image.annotations.get(ANNOTATION, "") if request.image else ""
     began = time.time()
+    source = bring.Source(registry.blob, registry.stop, told, node.settings.concurrent_layers)
     try:
         with _MANIFEST.of(str(reference)):
-            top = await asyncio.to_thread(registry.manifest, reference.wanted)
+            top = await source.run(registry.manifest, reference.wanted)
         own, body = top, manifest.document(top.data, "the manifest")
         if manifest.is_index(body, top.media_type):
-            own = await asyncio.to_thread(registry.manifest, manifest.chosen(body))
+            own = await source.run(registry.manifest, manifest.chosen(body))
             body = manifest.document(own.data, "the manifest")
         with _CONFIG.of(str(reference)):
-            config = await _config(node, registry, manifest.config_of(body).digest)
+            config = await source.run(_config, node, registry, manifest.config_of(body).digest)
         image = manifest.image(own.data, own.digest, config)
         names = [f"{reference.name}@{top.digest}"] + ([reference.tagged] if reference.tag else [])
         blobs = {image.id: config, own.digest: own.data}
-        await keep(node, image, Parts(names, blobs, bring.Source(registry.blob, registry.stop, told)))
+        await keep(node, image, Parts(names, blobs, source))
     finally:
-        await asyncio.to_thread(registry.close)
+        await source.run(registry.close)
+        source.close()
     node.tidy()
     detail = {
         "reference": str(reference),
@@ -122,13 +124,9 @@ def _stored(node: Node, image: Image, blobs: dict[str, bytes]) -> None:
             node.content.write(data, digest)
 
 
-async def _config(node: Node, registry: Registry, digest: str) -> bytes:
+def _config(node: Node, registry: Registry, digest: str) -> bytes:
     if node.content.has(digest):
-        return await asyncio.to_thread(node.content.read, digest)
-    return await asyncio.to_thread(_fetched, registry, digest)
-
-
-def _fetched(registry: Registry, digest: str) -> bytes:
+        return node.content.read(digest)
     data = b""
     for chunk in registry.blob(digest, 0):
         data += chunk

@@ -9,6 +9,16 @@ _DISK = (errno.ENOSPC, errno.EDQUOT)
 _DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
+def behind(error: BaseException) -> OSError | None:
+    """The shortage of descriptors that another error hides, if one does."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in _DESCRIPTORS:
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
 def explained(error: OSError, what: str) -> CribusError:
     """`what` could not be done, and why: ResourceExhausted where the host is short of something, else Internal."""
     reason = error.strerror or str(error)

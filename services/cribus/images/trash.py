@@ -45,7 +45,10 @@ class Trash:
             with contextlib.suppress(queue.Empty):
                 while True:
                     waiting.append(self._news.get_nowait())
-            self._delete()
+            try:
+                self._delete()
+            except OSError as error:  # no descriptors, say: tried again with the next that is thrown away
+                _logger.warning("trash is not empty", extra={"cause": str(error)})
             for done in filter(None, waiting):
                 done.set()
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -162,5 +163,30 @@ def test_undo(world: World, error: Exception, kept: bool) -> None:
 def test_no_layers(world: World) -> None:
     async def work() -> None:
         await bring.layers(world.node(), image(), Blobs().source())
+
+    run(work)
+
+
+def test_one_that_hangs_delays_no_other(world: World) -> None:
+    """Pulls whose registries say nothing, more than the service has threads of its own."""
+    stuck = [tar([Entry(f"stuck{k}", os.urandom(100))]) for k in range(30)]
+    silent = [Blobs(*stuck[k : k + 3]) for k in range(0, 30, 3)]
+    for blobs in silent:
+        blobs.go.clear()
+
+    async def work() -> None:
+        node = world.node()
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+        waiting = [
+            asyncio.ensure_future(bring.layers(node, image(*blobs.data.values()), blobs.source())) for blobs in silent
+        ]
+        for blobs in silent:
+            await asyncio.to_thread(blobs.began.wait, 10)
+        async with asyncio.timeout(10):
+            await bring.layers(node, image(ONE), Blobs(ONE).source())
+        assert not any(task.done() for task in waiting)
+        for blobs in silent:
+            blobs.go.set()
+        await asyncio.gather(*waiting)
 
     run(work)

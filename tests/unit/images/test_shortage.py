@@ -3,7 +3,7 @@
 import errno
 
 import pytest
-from cribus.images.shortage import explained
+from cribus.images.shortage import behind, explained
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,12 @@ def test_explained(number: int, code: str, says: str) -> None:
     assert error.code == code
     assert error.message.startswith("it fails: why")
     assert says in error.message
+
+
+def test_behind_another() -> None:
+    short = OSError(errno.EMFILE, "Too many open files")
+    other = ValueError("cannot connect")
+    assert behind(other) is None
+    other.__context__ = KeyError()
+    other.__context__.__cause__ = short
+    assert behind(other) is short

@@ -1,9 +1,11 @@
 """What is thrown away is out of the way at once, and gone a little later."""
 
 import os
+import subprocess
 import threading
 from pathlib import Path
 
+import pytest
 from cribus.images.trash import Trash
 
 
@@ -30,4 +32,21 @@ def test_nothing_to_take(tmp_path: Path) -> None:
 def test_what_an_earlier_process_left(tmp_path: Path) -> None:
     (tmp_path / "trash" / "left").mkdir(parents=True)
     emptied(Trash(tmp_path / "trash"))
+    assert os.listdir(tmp_path / "trash") == []
+
+
+def test_what_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trash = Trash(tmp_path / "trash")
+    for name in ("one", "two"):
+        (tmp_path / name).write_text("x")
+    with monkeypatch.context() as short:
+
+        def none(*_: object, **__: object) -> None:
+            raise OSError(24, "Too many open files")
+
+        short.setattr(subprocess, "run", none)
+        trash.take(tmp_path / "one")
+        emptied(trash)
+    trash.take(tmp_path / "two")
+    emptied(trash)
     assert os.listdir(tmp_path / "trash") == []

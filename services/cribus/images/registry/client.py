@@ -22,6 +22,7 @@ from cribus.images.content import digest_of
 from cribus.images.reference import Reference
 from cribus.images.registry.auth import Authorization, meant_for
 from cribus.images.registry.mirrors import Endpoint, endpoints
+from cribus.images.shortage import behind, explained
 from cribus.oci import distribution_spec, image_spec
 
 _ACCEPT = ", ".join((*image_spec.MANIFESTS, *image_spec.INDEXES))
@@ -137,6 +138,9 @@ class Registry:
             try:
                 return ask(endpoint)
             except httpx.TransportError as error:
+                short = behind(error)
+                if short is not None:
+                    raise explained(short, f"{endpoint.base} cannot be asked for {self._reference}") from error
                 failure = Unavailable(f"{endpoint.base} does not answer for {self._reference}: {error}")
             except CribusError as error:
                 failure = error
