@@ -6,9 +6,12 @@ where one was killed. It has no bus and no logic, so nothing gives it a reason t
 
 Protocol, SEQPACKET on `keeper.sock` in the container's run directory, one request a packet:
 
-    get              → "name\\nname\\n…" with that many descriptors (SCM_RIGHTS), in the same order
-    put NAME  +1 fd  → "ok"; replaces what had that name
-    end              → "ok"; everything is closed, and the keeper ends once init has
+    get [N]            → "name\\nname\\n…" with that many descriptors (SCM_RIGHTS), in the same order; at
+                         most 200 from the Nth on: who got so many asks for more
+    put NAME   +1 fd   → "ok"; replaces what had that name
+    keep NAMES +fds    → nothing; as put, for several names, one a line
+    drop NAMES         → nothing; closes these, and with a name that ends in "." all that begin so
+    end                → "ok"; everything is closed, and the keeper ends once init has
 
     pidfd    of init                        sync     read end of init's error pipe
     stdin    write end   (or absent)        stdout, stderr   read ends
@@ -29,6 +32,7 @@ that file and ends: init is then an orphan, and becomes the keeper's child.
 
 import contextlib
 import os
+import resource
 import select
 import signal
 import socket
@@ -45,7 +49,8 @@ if TYPE_CHECKING:
 
 SOCKET = "keeper.sock"
 EXIT = "exit.json"
-_MOST = 200  # descriptors: one packet carries 253
+_PAGE = 200  # descriptors in one packet, which carries 253
+_MOST = 4096  # descriptors at all, as far as the limit of open files allows
 _IGNORED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGPIPE)
 _LISTENING = Step("keeper.create.listening")
 _INIT = Step("keeper.create.init")
@@ -93,6 +98,8 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
     answer.close()
     for fd in [fds[index] for index in request["spare"]] + [fds[index] for index in request["init"]["fds"]]:
         os.close(fd)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 2 * _MOST), most))  # init has the limits of its spec
     _Store(run, listener, init, hold).serve()
     return 0
 
@@ -200,38 +207,67 @@ class _Store:
         self._init.link = None
 
     def _serve_one(self, client: socket.socket) -> None:
+        """All that it has said: what a shim that died had left must be here before its successor asks."""
         try:
-            data, fds = descriptors.recv(client, 1)
-            if not data:
-                self._forget(client)
-                return
-            names, passed = self._do(data, fds)
-            descriptors.send(client, names, passed)
+            while client.fileno() in self._clients and not self._ending:
+                data, fds = descriptors.recv(client)
+                if data:
+                    self._do(client, data, fds)
+                else:
+                    self._forget(client)
+        except BlockingIOError:
+            return
         except OSError:  # a client that died or does not read is no concern of the container's
             self._forget(client)
             return
         if self._ending:
             self._end()
 
-    def _do(self, data: bytes, fds: list[int]) -> tuple[bytes, list[int]]:
+    def _do(self, client: socket.socket, data: bytes, fds: list[int]) -> None:
+        word, _, rest = data.decode(errors="replace").partition(" ")
+        if word == "keep":
+            self._keep(rest.split("\n"), fds)
+        elif word == "drop":
+            self._drop(rest.split("\n"))
+        else:
+            names, passed = self._asked(word, rest, fds)
+            descriptors.send(client, names, passed)
+
+    def _asked(self, word: str, rest: str, fds: list[int]) -> tuple[bytes, list[int]]:
         """One request: what to answer, with which descriptors."""
-        word, _, name = data.decode(errors="replace").partition(" ")
-        if word == "put" and name and len(fds) == 1 and (name in self._hold or len(self._hold) < _MOST):
-            before = self._hold.get(name)
-            self._hold[name] = fds[0]
-            if before is not None and before != self._init.pidfd:
-                os.close(before)
-            _PUT.passed()
+        if word == "put" and rest and len(fds) == 1:
+            self._keep([rest], fds)
             return b"ok", []
         for fd in fds:
             os.close(fd)
-        if word == "get":
-            return "".join(f"{key}\n" for key in self._hold).encode(), list(self._hold.values())
+        if word == "get" and (rest or "0").isdigit():
+            names = list(self._hold)[int(rest or "0") :][:_PAGE]
+            return "".join(f"{name}\n" for name in names).encode() or b"\n", [self._hold[name] for name in names]
         if word == "end":
             self._ending = True
             _ENDING.passed()
             return b"ok", []
-        return b"error: the requests are get, put NAME with one descriptor (200 at most), end", []
+        return b"error: the requests are get, put NAME with one descriptor, keep, drop, end", []
+
+    def _keep(self, names: list[str], fds: list[int]) -> None:
+        """Hold these, instead of what had their names."""
+        for name, fd in zip(names, fds, strict=False):
+            if len(self._hold) < _MOST or name in self._hold:
+                self._let_go(name)
+                self._hold[name] = fd
+                _PUT.passed()
+            else:
+                os.close(fd)
+
+    def _drop(self, names: list[str]) -> None:
+        for name in names:
+            for one in [one for one in self._hold if one == name or (name[-1:] == "." and one.startswith(name))]:
+                self._let_go(one)
+
+    def _let_go(self, name: str) -> None:
+        fd = self._hold.pop(name, -1)
+        if fd >= 0 and fd != self._init.pidfd:
+            os.close(fd)
 
     def _end(self) -> None:
         """Close everything but what the wait for init needs."""
@@ -239,5 +275,5 @@ class _Store:
             self._forget(client)
         self._poll.unregister(self._listener)
         self._listener.close()
-        for name in [name for name in self._hold if name != "pidfd"]:
-            os.close(self._hold.pop(name))
+        for name in list(self._hold):
+            self._let_go(name)

@@ -1,4 +1,4 @@
-"""What a shim that was killed had going: its successor, and those who asked it, are rid of it."""
+"""What a shim and its keeper that were killed together had going: everybody is rid of it."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ def _commands(node: Node, container: str) -> list[str]:
 
 
 @pytest.mark.parametrize("synchronous", [True, False])
-def test_the_process_of_an_exec_ends(clean: Node, synchronous: bool) -> None:
+def test_the_process_of_an_exec_ends_when_nobody_holds_it_any_more(clean: Node, synchronous: bool) -> None:
     pod = clean.pod(f"left-{synchronous}")
     container = clean.container(pod, "left", "sleep", "1000")
     how = ["-s"] if synchronous else []
@@ -36,7 +36,8 @@ def test_the_process_of_an_exec_ends(clean: Node, synchronous: bool) -> None:
     )
     asking.start()
     until(lambda: _commands(clean, container).count("sleep 777") == 2, 10, "it runs")
-    os.kill(clean.shim(pod), signal.SIGKILL)
+    for pid in (clean.keeper(container), clean.shim(pod)):
+        os.kill(pid, signal.SIGKILL)
     until(lambda: _commands(clean, container).count("sleep 777") == 0, 5, "it has ended")
     asking.join(60)
     assert done[0].returncode != 0

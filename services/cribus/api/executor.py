@@ -79,6 +79,7 @@ class Exec(Message, frozen=True):
 
 class Execed(Message, frozen=True):
     pid: int
+    started: int = 0  # start time, in ticks: with the pid a name that is not used again
 
 
 class Resources(Message, frozen=True):

@@ -1,7 +1,7 @@
 """What a pod's shim answers. Verbs are addressed by the container's id; `TAKE` and `RELEASE` by the
 pod's, because a shim that does not have the container answers them too."""
 
-from cribus.api.verb import Addressed, AddressedOnce, Empty, Message, Prompt, PromptOnce
+from cribus.api.verb import Addressed, Empty, Message, Prompt
 
 SERVICE = "shim"
 
@@ -47,11 +47,15 @@ class OpenExec(Message, frozen=True):
 
 
 class OpenAttach(Message, frozen=True):
+    """Watch the container and speak to it; `whole`: from its first byte on, as far as that is in a log that
+    is still open, also when it has exited already."""
+
     container: str
     stream: str
     stdin: bool = False
     stdout: bool = True
     stderr: bool = True
+    whole: bool = False
 
 
 class StreamOpened(Message, frozen=True):
@@ -62,7 +66,7 @@ class StreamOpened(Message, frozen=True):
 
 TAKE = Addressed(SERVICE, "take", Take, Empty)
 RELEASE = Addressed(SERVICE, "release", Named, Empty)  # drained, acknowledged, forgotten
-EXEC_SYNC = PromptOnce(SERVICE, "exec_sync", ExecSync, ExecSyncDone)
-EXEC = AddressedOnce(SERVICE, "exec", OpenExec, StreamOpened)
-ATTACH = AddressedOnce(SERVICE, "attach", OpenAttach, StreamOpened)
+EXEC_SYNC = Prompt(SERVICE, "exec_sync", ExecSync, ExecSyncDone)
+EXEC = Addressed(SERVICE, "exec", OpenExec, StreamOpened)
+ATTACH = Addressed(SERVICE, "attach", OpenAttach, StreamOpened)
 REOPEN_LOG = Prompt(SERVICE, "reopen_log", Named, Empty)

@@ -47,25 +47,11 @@ class Once(Verb[Q, A]):
     repeatable = False
 
 
-class AddressedOnce(Addressed[Q, A]):
-    """Both."""
-
-    __slots__ = ()
-    repeatable = False
-
-
 class Prompt(Addressed[Q, A]):
     """A verb for one process of many whose caller is told at once that nobody is there, and finds out why."""
 
     __slots__ = ()
     prompt = True
-
-
-class PromptOnce(Prompt[Q, A]):
-    """And that must not run twice."""
-
-    __slots__ = ()
-    repeatable = False
 
 
 class Call(Protocol):

@@ -3,10 +3,10 @@
 import os
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from cribus.api.events import Event
-from cribus.api.verb import A, Q, Verb
+from cribus.api.verb import A, Message, Q, Verb
 from cribus.bus import codec, subjects, wire
 from cribus.bus.slim import RETRY, Slim, Timer
 from cribus.errors import CribusError, DeadlineExceeded, Unavailable
@@ -18,26 +18,38 @@ TOLD_AGAIN = 0.5  # seconds after which an event that is not acknowledged is sen
 Done = Callable[[A | None, CribusError | None], None]
 
 
+class Request(NamedTuple):
+    """What is asked of whom (`id`, or "") within `timeout` seconds; under which name, or "" for a new one,
+    and whether an earlier process has asked it under that name already."""
+
+    message: Message
+    id: str
+    timeout: float
+    name: str = ""
+    again: bool = False
+
+
 class _Asking:
     """One call in flight: sent again until it is answered."""
 
-    def __init__(self, slim: Slim, verb: Verb[Any, Any], target: tuple[str, float], done: Done[Any]) -> None:
-        id, timeout = target
+    def __init__(self, slim: Slim, verb: Verb[Any, Any], request: Request, done: Done[Any]) -> None:
         self._slim = slim
         self._verb = verb
-        self._subject = subjects.verb(slim.node, verb, id)
+        self._subject = subjects.verb(slim.node, verb, request.id)
         self._done = done
         self._answer = codec.Answer()
         self._meta = codec.Meta(
-            id=os.urandom(16).hex(), deadline=time.time_ns() + int(timeout * 1e9), sender=slim.place.service
+            id=request.name or os.urandom(16).hex(),
+            n=2 if request.again else 1,
+            deadline=time.time_ns() + int(request.timeout * 1e9),
+            sender=slim.place.service,
         )
-        self._end = time.monotonic() + timeout
+        self._end = time.monotonic() + request.timeout
         self._patience = time.monotonic() + PATIENCE
         self._timer: Timer | None = None
-        self._message: Any = None
+        self._message = request.message
 
-    def start(self, message: Any) -> None:
-        self._message = message
+    def start(self) -> None:
         self._slim.answers[self._meta.id] = self._feed
         self._send()
 
@@ -93,10 +105,9 @@ class _Asking:
         return f"{self._verb.service}.{self._verb.name}"
 
 
-def call(slim: Slim, verb: Verb[Q, A], request: tuple[Q, str, float], done: Done[A]) -> None:
-    """Ask; `request` is (message, id or "", timeout in seconds). `done` gets the answer or the error, later."""
-    message, id, timeout = request
-    _Asking(slim, verb, (id, timeout), done).start(message)
+def call(slim: Slim, verb: Verb[Q, A], request: Request, done: Done[A]) -> None:
+    """Ask. `done` gets the answer or the error, later."""
+    _Asking(slim, verb, request, done).start()
 
 
 class _Telling:

@@ -12,12 +12,41 @@ from typing import Any
 from cribus.api.verb import Message, Verb
 from cribus.bus import codec, wire
 from cribus.bus.slim import Slim, Timer
-from cribus.errors import Aborted, CribusError, DeadlineExceeded, Unimplemented
+from cribus.errors import CribusError, DeadlineExceeded, Unimplemented
 
 _KEEP = 30.0  # seconds for which an answer is kept for a repeat
 _MOST_KEPT = 4 << 20  # bytes of answers: beyond it all but the last are forgotten, oldest first
 
-Respond = Callable[[Message | CribusError], None]
+
+class Respond:
+    """To be called with the result of one request, once, now or later.
+
+    A request is known by `request`, its id. What is given to `when_settled` is called once the answer
+    has reached the bus, or can no longer be asked for.
+    """
+
+    def __init__(self, request: str, answer: Callable[["Respond", Message | CribusError], None]) -> None:
+        self.request = request
+        self._answer = answer
+        self._settled: Callable[[], None] | None = None
+
+    def __call__(self, result: Message | CribusError) -> None:
+        self._answer(self, result)
+
+    def when_settled(self, callback: Callable[[], None]) -> None:
+        self._settled = callback
+
+    @property
+    def unsettled(self) -> bool:
+        return self._settled is not None
+
+    def settle(self) -> None:
+        """Idempotent."""
+        settled, self._settled = self._settled, None
+        if settled is not None:
+            settled()
+
+
 Handler = Callable[[Any, Respond], None]
 Table = Mapping[Verb[Any, Any], Handler]
 
@@ -25,17 +54,19 @@ Table = Mapping[Verb[Any, Any], Handler]
 class _Job:
     """One request id: who waits for it, and its answer once there is one."""
 
-    __slots__ = ("answer", "at", "replies")
+    __slots__ = ("answer", "at", "replies", "respond")
 
-    def __init__(self, reply: str) -> None:
-        self.replies = {reply}
+    def __init__(self, respond: Respond) -> None:
+        self.respond = respond
+        self.replies: set[str] = set()
         self.answer: list[bytes] | None = None
         self.at = 0.0
 
 
 class Server:
     """Serves a table to whoever asks on the subjects that were added. A handler gets the message and
-    `respond`, to be called once, now or later; a CribusError that it raises is its answer too."""
+    `respond`; a CribusError that it raises is its answer too. Whatever must not be done twice is to be
+    written down by its handler under the request's id, and expected by the next process."""
 
     def __init__(self, slim: Slim, table: Table) -> None:
         self._slim = slim
@@ -55,48 +86,52 @@ class Server:
             return
         known = self._jobs.get(meta.id)
         if known is None:
-            self._jobs[meta.id] = _Job(message.reply)
-            self.running += 1
-            self._run(message.subject.split(".")[3], meta, body)
+            respond = self.expect(meta.id)
+            self._jobs[meta.id].replies.add(message.reply)
+            self._run(message.subject.split(".")[3], meta, body, respond)
         elif known.answer is None:
             known.replies.add(message.reply)
         else:
-            self._answer(message.reply, known.answer)
+            self._tell(known, {message.reply})
 
-    def _run(self, name: str, meta: codec.Meta, body: Any) -> None:
-        def respond(result: Message | CribusError) -> None:
-            packed = codec.pack_error(result) if isinstance(result, CribusError) else codec.pack_reply(result)
-            self._finish(name, meta.id, packed)
+    def expect(self, id: str) -> Respond:
+        """Let who asks under this id wait for what is answered here: an earlier process has begun it."""
+        respond = Respond(id, self._finish)
+        self._jobs[id] = _Job(respond)
+        self.running += 1
+        return respond
 
+    def _run(self, name: str, meta: codec.Meta, body: Any, respond: Respond) -> None:
         try:
             if name not in self._verbs:
                 raise Unimplemented(f"{self._slim.place.service} does not know the verb {name}; it may be older")
             verb, handler = self._verbs[name]
-            if meta.n > 1 and not verb.repeatable:
-                raise Aborted(f"the process that ran {name} died; it may or may not have happened")
             if meta.deadline and time.time_ns() > meta.deadline:
                 raise DeadlineExceeded(f"{name} arrived after its deadline and was not run")
             handler(codec.to_message(verb.request, body), respond)
         except CribusError as error:
             respond(error)
 
-    def _finish(self, name: str, id: str, answer: list[bytes]) -> None:
-        job = self._jobs[id]
+    def _finish(self, respond: Respond, result: Message | CribusError) -> None:
+        job = self._jobs[respond.request]
         job.at = time.monotonic()
-        job.answer = answer
-        for reply in job.replies:
-            self._answer(reply, answer)
+        job.answer = codec.pack_error(result) if isinstance(result, CribusError) else codec.pack_reply(result)
+        self._tell(job, job.replies)
         self.running -= 1
         if self.on_idle is not None and not self.running:
             self._slim.loop.later(0.0, self.on_idle)
-        if len(answer) > 1 and self._verbs[name][0].repeatable:
-            del self._jobs[id]  # too large to keep: a repeat makes it again
-            return
-        self._jobs.move_to_end(id)  # oldest answer first
-        self._kept += sum(map(len, answer))
+        self._jobs.move_to_end(respond.request)  # oldest answer first
+        self._kept += sum(map(len, job.answer))
         self._forget_old()
         if self._timer is None:
             self._timer = self._slim.loop.later(_KEEP, self._on_time)
+
+    def _tell(self, job: _Job, replies: set[str]) -> None:
+        """Answer, and hear when the bus has it. Whom nobody asked for yet is asked for again, or never."""
+        for reply in replies:
+            self._answer(reply, job.answer or [])
+        if replies and self._slim.up and job.respond.unsettled:
+            self._slim.when_taken(job.respond.settle)
 
     def _answer(self, reply: str, payloads: list[bytes]) -> None:
         """While the bus is away the answer waits in its job for the caller's repeat."""
@@ -119,6 +154,7 @@ class Server:
                 return
             self._kept -= sum(map(len, job.answer))
             del self._jobs[id]
+            job.respond.settle()
 
     def _on_time(self) -> None:
         self._timer = None

@@ -13,11 +13,12 @@ Frames are msgpack lists, each side on its own subject (`subjects.stream`):
 
 A sender keeps what is not acknowledged, at most WINDOW bytes a channel, and sends it again when its
 peer asks or its own connection comes back; the receiver drops what it already has. A receiver
-acknowledges only what its reader took, so a slow reader stops its own writer and nobody else.
+acknowledges only what its reader took, so a slow reader stops its own writer and nobody else. What a
+sender keeps may outlive its process: then the next one goes on where the bytes were acknowledged.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 from cribus.bus.codec import pack, unpack
 from cribus.errors import InvalidArgument
@@ -29,32 +30,71 @@ CHUNK = 64 << 10  # bytes in one frame at most
 Send = Callable[[bytes], None]
 
 
+class Kept(Protocol):
+    """What a sender has sent and may have to send again, by its offset in the channel."""
+
+    @property
+    def size(self) -> int: ...  # where the next byte goes
+    def append(self, data: bytes | memoryview) -> None: ...
+    def read(self, at: int, count: int) -> bytes: ...
+    def drop(self, before: int) -> None: ...
+
+
+class Memory:
+    """Kept for as long as this process lives."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._begin = 0
+
+    @property
+    def size(self) -> int:
+        return self._begin + len(self._buffer)
+
+    def append(self, data: bytes | memoryview) -> None:
+        self._buffer += data
+
+    def read(self, at: int, count: int) -> bytes:
+        return bytes(self._buffer[at - self._begin : at - self._begin + count])
+
+    def drop(self, before: int) -> None:
+        del self._buffer[: before - self._begin]
+        self._begin = before
+
+
 class Sender:
-    """One channel's outgoing half."""
+    """One channel's outgoing half. With `kept` of an earlier process, `acked` of it was acknowledged."""
 
-    __slots__ = ("_acked", "_buffer", "_channel", "_ended", "_send", "_sent")
+    __slots__ = ("_channel", "_ended", "_kept", "_send", "_sent", "acked")
 
-    def __init__(self, channel: int, send: Send) -> None:
+    def __init__(self, channel: int, send: Send, kept: Kept, acked: int = 0) -> None:
+        self.acked = acked
         self._channel = channel
         self._send = send
-        self._acked = 0
-        self._sent = 0
-        self._buffer = bytearray()  # from _acked to _sent
+        self._kept = kept
+        self._sent = kept.size
         self._ended = False
 
     def room(self) -> int:
         """How many bytes may be written now."""
-        return 0 if self._ended else WINDOW - len(self._buffer)
+        return 0 if self._ended else WINDOW - (self._kept.size - self.acked)
 
     def write(self, data: bytes | memoryview) -> int:
         """Send as much of `data` as the window allows; returns how much that was."""
         taken = memoryview(data)[: self.room()]
-        for at in range(0, len(taken), CHUNK):
-            piece = bytes(taken[at : at + CHUNK])
-            self._buffer += piece
-            self._send(pack(["d", self._channel, self._sent, piece]))
-            self._sent += len(piece)
+        self._kept.append(taken)
+        self.push()
         return len(taken)
+
+    def push(self) -> None:
+        """Send what was kept by somebody else, who respected `room`."""
+        while self._sent < self._kept.size:
+            self._sent += self._piece(self._sent)
+
+    def _piece(self, at: int) -> int:
+        piece = self._kept.read(at, min(CHUNK, self._kept.size - at))
+        self._send(pack(["d", self._channel, at, piece]))
+        return len(piece)
 
     def end(self) -> None:
         """Say that nothing follows. Idempotent."""
@@ -64,33 +104,37 @@ class Sender:
 
     def acknowledged(self, offset: int) -> None:
         """The peer has everything before `offset`."""
-        fresh = min(offset, self._sent) - self._acked
-        if fresh > 0:
-            del self._buffer[:fresh]
-            self._acked += fresh
+        fresh = min(offset, self._sent)
+        if fresh > self.acked:
+            self.acked = fresh
+            self._kept.drop(fresh)
 
     def drained(self) -> bool:
-        return not self._buffer
+        return self.acked == self._kept.size
 
     def repeat(self) -> None:
         """Send again what was not acknowledged."""
-        for at in range(0, len(self._buffer), CHUNK):
-            self._send(pack(["d", self._channel, self._acked + at, bytes(self._buffer[at : at + CHUNK])]))
+        at = self.acked
+        while at < self._sent:
+            at += self._piece(at)
         if self._ended:
             self._send(pack(["e", self._channel, self._sent]))
 
 
 class Receiver:
-    """One channel's incoming half. `take` hands out data; `done` says how much of it was used up."""
+    """One channel's incoming half. `data` hands out what is new; `done` says how much of it was used up.
+
+    `got` is what an earlier process had used up.
+    """
 
     __slots__ = ("_asked", "_channel", "_end", "_got", "_send", "_told", "_used")
 
-    def __init__(self, channel: int, send: Send) -> None:
+    def __init__(self, channel: int, send: Send, got: int = 0) -> None:
         self._channel = channel
         self._send = send
-        self._got = 0
-        self._used = 0
-        self._told = 0
+        self._got = got
+        self._used = got
+        self._told = got
         self._end = -1
         self._asked = -1  # where the last repeat that was asked for begins
 
@@ -134,11 +178,20 @@ class Receiver:
 class Stream:
     """All channels of one stream as one side sees them. `feed` turns a frame into what it means."""
 
-    def __init__(self, send: Send, outgoing: list[int], incoming: list[int]) -> None:
+    def __init__(self, send: Send, outgoing: Iterable[int], incoming: Iterable[int]) -> None:
         self._send = send
-        self.outgoing = {channel: Sender(channel, send) for channel in outgoing}
+        self.outgoing = {channel: Sender(channel, send, Memory()) for channel in outgoing}
         self.incoming = {channel: Receiver(channel, send) for channel in incoming}
+        self._size: bytes | None = None
         self._final: bytes | None = None
+
+    def keep(self, channel: int, kept: Kept, acked: int) -> None:
+        """Let what is outgoing on a channel be kept there, and go on after what an earlier process had sent."""
+        self.outgoing[channel] = Sender(channel, self._send, kept, acked)
+
+    def go_on(self, channel: int, got: int) -> None:
+        """Go on after what an earlier process had used up of an incoming channel."""
+        self.incoming[channel] = Receiver(channel, self._send, got)
 
     def feed(self, frame: bytes) -> tuple[Any, ...]:
         """One of ("data", channel, bytes), ("end", channel), ("acked", channel), ("resize", w, h),
@@ -166,7 +219,8 @@ class Stream:
         return {"r": ("resize", *rest), "x": ("exit", *rest), "q": ("gone",)}.get(kind, ("nothing",))
 
     def resize(self, width: int, height: int) -> None:
-        self._send(pack(["r", width, height]))
+        self._size = pack(["r", width, height])
+        self._send(self._size)
 
     def exit(self, code: int, message: str = "") -> None:
         """The last word of the server; repeated with the rest when the client asks."""
@@ -189,5 +243,7 @@ class Stream:
             sender.repeat()
         for receiver in self.incoming.values():
             receiver.acknowledge()
+        if self._size is not None:
+            self._send(self._size)
         if self._final is not None:
             self._send(self._final)

@@ -145,7 +145,7 @@ async def _logged(bus: Bus, container: str, pod: PodSandboxConfig, *, stdin: boo
 async def _on_terminal(bus: Bus, container: str, *, stdin: bool) -> int:
     """Start it with this terminal as its own: the exit code."""
     since = await bus.events.last()
-    wanted = shim.OpenAttach(container=container, stream="", stdin=stdin, stdout=True, stderr=False)
+    wanted = shim.OpenAttach(container=container, stream="", stdin=stdin, stderr=False, whole=True)
     start = asyncio.create_task(_start(bus, container))
     try:
         await _attached(bus, wanted, start)
@@ -158,8 +158,8 @@ async def _on_terminal(bus: Bus, container: str, *, stdin: bool) -> int:
 async def _attached(bus: Bus, wanted: shim.OpenAttach, start: asyncio.Task[None]) -> None:
     """Be the container's client until it exits.
 
-    The shim has a container from within its start on: asked side by side, attaching misses the least.
-    A container that has exited by then is no error: its output is in the log.
+    The shim has a container from within its start on, so both are asked side by side. Who wants all of the
+    output gets it from the first byte, also of a container that has exited by then.
     """
 
     async def opened(stream: str) -> None:

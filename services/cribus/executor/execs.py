@@ -73,7 +73,7 @@ async def _fork(node: Node, request: Exec, what: tuple[state.Record, Shim, list[
         _TOLD.passed()
         with _EXECUTED.of(request.container):
             await _executed(node, request, sync, child.pidfd)
-        return Execed(pid=child.pid)
+        return Execed(pid=child.pid, started=linux_process.start_time(child.pid))
 
 
 def _opened(stack: contextlib.ExitStack, record: state.Record) -> int:

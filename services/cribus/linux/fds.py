@@ -5,6 +5,8 @@ import contextlib
 import fcntl
 import os
 import socket
+import struct
+import termios
 
 from cribus.linux import libc
 
@@ -22,14 +24,14 @@ def send(sock: socket.socket, data: bytes, fds: list[int] | tuple[int, ...] = ()
     sock.sendmsg([data], ancillary)
 
 
-def recv(sock: socket.socket, maxfds: int = MAX_FDS, size: int = 262144) -> tuple[bytes, list[int]]:
+def recv(sock: socket.socket, maxfds: int = MAX_FDS, size: int = 262144, flags: int = 0) -> tuple[bytes, list[int]]:
     """One packet and its descriptors (close-on-exec); b"" when the other side closed. Raises OSError."""
-    data, ancillary, flags, _ = sock.recvmsg(size, socket.CMSG_LEN(maxfds * 4), socket.MSG_CMSG_CLOEXEC)
+    data, ancillary, told, _ = sock.recvmsg(size, socket.CMSG_LEN(maxfds * 4), socket.MSG_CMSG_CLOEXEC | flags)
     fds = array.array("i")
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(content[: len(content) - len(content) % 4])
-    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+    if told & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         for fd in fds:
             os.close(fd)
         raise OSError(90, "a packet was longer than its reader allows", "recvmsg")
@@ -74,6 +76,12 @@ def splice(source: int, target: int, count: int, flags: int = SPLICE_F_NONBLOCK)
 def tee(source: int, target: int, count: int, flags: int = SPLICE_F_NONBLOCK) -> int:
     """tee(2): bytes of pipe `source` duplicated into pipe `target` without consuming them."""
     return libc.call("tee", libc.SYS_TEE, source, target, count, flags)
+
+
+def level(fd: int) -> int:
+    """How many bytes wait in a pipe or terminal (FIONREAD)."""
+    count: int = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0"))[0]
+    return count
 
 
 def pipe_size(fd: int, size: int = 0) -> int:

@@ -12,6 +12,7 @@ RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 AT_FDCWD = -100
+_PUNCH = 0x03  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
 
 
 def write_atomic(path: str, data: bytes, mode: int = 0o644) -> None:
@@ -79,3 +80,8 @@ def openat2(dirfd: int, path: str, flags: int, resolve: int = RESOLVE_IN_ROOT) -
     how = struct.pack("QQQ", flags | os.O_CLOEXEC, 0, resolve)
     result = libc.syscall(libc.SYS_OPENAT2, dirfd, libc.path(path), how, len(how))
     return libc.check(path, result)
+
+
+def punch_hole(fd: int, at: int, count: int) -> None:
+    """Give back the memory or blocks of a part of a file, which reads as zeros then (fallocate(2)). Raises OSError."""
+    libc.call("fallocate", libc.SYS_FALLOCATE, fd, _PUNCH, at, count)

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import os
 import signal
 import socket
@@ -96,10 +97,11 @@ class _Life:
         with _CLAIMED.of(pod):
             claimed = _claimed(folder)
         news = News(self._run, pod, lambda event, done: verbs.tell(slim, event, done))
-        yard = Yard(loop, pod, Door(loop, claimed, pod), lambda wanted, done: verbs.fork(slim, wanted, done))
+        care = Care(loop, self._run, news)
+        yard = Yard(loop, Door(loop, claimed, pod), care.tools, functools.partial(verbs.fork, slim))
         if _wanted(loop, folder):
             with _CONTINUED.of(pod):
-                self._shim = verbs.Shim(slim, Care(loop, self._run, news), yard)
+                self._shim = verbs.Shim(slim, care, yard)
                 self._shim.continued()
             _tell_when_up(slim, ready)
 

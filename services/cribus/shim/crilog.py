@@ -87,14 +87,20 @@ def parse(data: bytes, stream: bytes) -> tuple[bytes, int]:
 
 
 class LogFile:
-    """One log file, open for as long as anyone holds this object. `next` is the one that replaced it."""
+    """One log file, open for as long as anyone holds this object. `next` is the one that replaced it.
 
-    __slots__ = ("fd", "next", "start")
+    It is the container's log number `number`; its text begins at `start`, and before it `before` bytes of
+    each stream were logged.
+    """
 
-    def __init__(self, fd: int) -> None:
+    __slots__ = ("before", "fd", "next", "number", "start")
+
+    def __init__(self, fd: int, number: int = 0, start: int = -1, before: tuple[int, int] = (0, 0)) -> None:
         self.fd = fd
+        self.number = number
+        self.start = start if start >= 0 else self.size()
+        self.before = dict(zip((b"stdout", b"stderr"), before, strict=True))
         self.next: LogFile | None = None
-        self.start = self.size()
 
     def __del__(self) -> None:
         os.close(self.fd)
@@ -121,7 +127,7 @@ class LogFile:
         return os.pread(self.fd, count, at)
 
 
-def open_log(path: str) -> LogFile:
+def open_log(path: str, number: int = 0, before: tuple[int, int] = (0, 0)) -> LogFile:
     """Open or make the file at `path`, to continue at its end. Raises OSError."""
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    return LogFile(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+    return LogFile(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640), number, -1, before)

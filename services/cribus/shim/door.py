@@ -37,7 +37,7 @@ class Door:
         """Listen in the directory `folder`. Raises OSError."""
         self.execs: dict[str, Waiting] = {}
         self._loop = loop
-        self._pod = pod
+        self.pod = pod
         self._sock = descriptors.listen_at(folder, SOCKET)
         self._sock.setblocking(False)
         self._clients: set[socket.socket] = set()
@@ -96,6 +96,6 @@ class Door:
 
     def _answer(self, said: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         if "who" in said:
-            return {"pid": os.getpid(), "pod": self._pod}, []
+            return {"pid": os.getpid(), "pod": self.pod}, []
         waiting = self.execs.get(said.get("exec", ""))
         return said, waiting.outer() if waiting is not None else []

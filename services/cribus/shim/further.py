@@ -1,10 +1,12 @@
-"""One further process in a container: the shim makes its streams and sees its end, the executor forks."""
+"""One further process in a container: the shim makes its streams and sees its end, the executor forks.
 
-import fcntl
+What belongs to it is in the container's keeper (ends.py), and how far it has come in its session's memo,
+so that the next shim goes on with it.
+"""
+
 import os
 import signal
 import socket
-import struct
 from collections.abc import Callable
 from typing import Protocol
 
@@ -12,22 +14,30 @@ from cribus.api.executor import Exec, Execed
 from cribus.errors import CribusError
 from cribus.linux import fds as descriptors
 from cribus.linux import libc, process
+from cribus.shim import ends, memo
 from cribus.shim.attach import resize
 from cribus.shim.door import Door
-from cribus.shim.loop import READ, Loop, Timer
+from cribus.shim.ends import Kind
+from cribus.shim.inlet import Inlet
+from cribus.shim.keepers import Locker
+from cribus.shim.kept import Kept
+from cribus.shim.loop import HANGUP, READ, Loop, Timer
+from cribus.shim.outlet import Outlet
+from cribus.shim.pump import Tools
 from cribus.shim.session import STDERR, STDOUT
-from cribus.shim.writer import Writer
 from cribus.steps import Step
 
 FORKING = 60.0  # seconds for the executor's answer
 BLOCK = 65536  # bytes of one read
-_FIONREAD = 0x541B
 _TERMINAL_REST = 0.1  # seconds in which a dead process's last words pass the terminal
+_UNKNOWN = 255  # the exit code of a process whose end nobody saw
 _PROCESS_GROUP = 4  # PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9
-_UNKNOWN = 255
 
-Fork = Callable[[Exec, Callable[[Execed | None, CribusError | None], None]], None]
+Done = Callable[[Execed | None, CribusError | None], None]
+Fork = Callable[[Exec, bool, Done], None]  # (what, whether an earlier shim has asked for it, what came of it)
+_KEPT = Step("shim.exec.kept")
 _ASKED = Step("shim.exec.asked")
+_FETCHED = Step("shim.exec.fetched")
 _FORKED = Step("shim.exec.forked")
 _EXECUTED = Step("shim.exec.executed")
 _EXITED = Step("shim.exec.exited")
@@ -37,102 +47,105 @@ class Wanted(Protocol):
     """What the owner of a process does with its news."""
 
     def started(self) -> None: ...
-    def readable(self, channel: int) -> bool: ...  # False: not now, look again when `Process.go` says
-    def output(self, channel: int, data: bytes) -> None: ...
+    def readable(self, channel: int) -> int: ...  # how many bytes it takes; 0: look again when `Process.go` says
+    def output(self, channel: int) -> None: ...  # more was kept
     def ended(self, code: int) -> None: ...
     def failed(self, error: CribusError) -> None: ...
 
 
 class Yard:
-    """Where processes are made: a pod's loop and door, and the executor."""
+    """Where processes are made: a pod's loop and door, its pipes for looking, and the executor."""
 
-    def __init__(self, loop: Loop, pod: str, door: Door, fork: Fork) -> None:
+    def __init__(self, loop: Loop, door: Door, tools: Tools, fork: Fork) -> None:
         self.loop = loop
-        self.pod = pod
         self.door = door
+        self.tools = tools
         self.fork = fork
 
 
-class Kind:
-    """How a process's streams are made."""
-
-    __slots__ = ("stdin", "tty")
-
-    def __init__(self, *, tty: bool = False, stdin: bool = False) -> None:
-        self.tty = tty
-        self.stdin = stdin
-
-
 class Process:
-    """One process, from its streams to its exit code. Tells `owner` `failed` or `ended`, once."""
+    """One process, from its streams to its exit code. Tells `owner` `failed` or `ended`, once.
 
-    def __init__(self, yard: Yard, kind: Kind, owner: Wanted) -> None:
-        self.stdin: Writer | None = None
+    Its descriptors stay in `locker`; who owns it closes them.
+    """
+
+    def __init__(self, yard: Yard, kind: Kind, locker: Locker, owner: Wanted) -> None:
+        self.stdin: Inlet | None = None
         self.terminal = -1
         self._yard = yard
         self._loop = yard.loop
+        self._kind = kind
+        self._locker = locker
+        self._fds = locker.fds
         self._owner: Wanted | None = owner
-        self._id = os.urandom(16).hex()
         self._outer: list[int] = []
-        self._sources: dict[int, int] = {}  # channel → descriptor that we read
+        self._outlets: dict[int, Outlet] = {}
+        self._kept: dict[int, Kept] = {}
         self._left: dict[int, int] = {}  # channel → bytes still wanted after the exit
-        self._pidfd = -1
         self._status: int | None = None
         self._answered = False
+        self._over: Callable[[], None] | None = None
         self._timer: Timer | None = None
-        self._kind = kind
-        self._link: socket.socket | None = None
         self._size = (0, 0)
-        self._exit, exit_outer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        if kind.tty:
-            self._open_link()
-        else:
-            self._open_pipes(kind)
-        self._outer.append(exit_outer)
-
-    def _open_link(self) -> None:
-        """The terminal is made in the container, and comes to us on a socket."""
-        self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._link.setblocking(False)
-        self._outer = [theirs.detach()]
-
-    def _open_pipes(self, kind: Kind) -> None:
-        if kind.stdin:
-            theirs, ours = os.pipe2(os.O_CLOEXEC)
-            self.stdin = Writer(self._loop, ours)
-        else:
-            theirs = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        self._outer = [theirs]
-        for channel in (STDOUT, STDERR):
-            ours, theirs = os.pipe2(os.O_CLOEXEC)
-            os.set_blocking(ours, False)
-            self._sources[channel] = ours
-            self._outer.append(theirs)
 
     def start(self, container: str, args: list[str]) -> None:
-        """Ask the executor for it."""
-        self._yard.door.execs[self._id] = self
-        wanted = Exec(container=container, pod=self._yard.pod, exec_id=self._id, args=args, tty=self._kind.tty)
-        self._loop.watch(self._exit, READ, self._exited)
+        """Make its streams, and ask the executor for it."""
+        ours, self._outer = ends.made(self._kind)
+        self._locker.add(ours)
+        self._locker.notes.exec_id = os.urandom(16).hex()
+        with _KEPT.of(container):
+            self._locker.send()
+        self._ask(container, args, again=False)
+
+    def go_on(self, container: str, args: list[str]) -> None:
+        """Go on with what an earlier shim had begun, and its descriptors were fetched or more."""
+        if self._locker.notes[memo.PHASE] == memo.FETCHED:
+            self._ask(container, args, again=True)
+            return
+        if "exit" in self._fds:
+            self._wait()
+        self._runs()
+
+    def _ask(self, container: str, args: list[str], *, again: bool) -> None:
+        id = self._locker.notes.exec_id
+        self._yard.door.execs[id] = self
+        wanted = Exec(container=container, pod=self._yard.door.pod, exec_id=id, args=args, tty=self._kind.tty)
+        self._wait()
         with _ASKED.of(container):
-            self._yard.fork(wanted, self._forked_or_not)
+            self._yard.fork(wanted, again, self._forked_or_not)
+
+    def _wait(self) -> None:
+        """For its end. Its fork server, when that has died, tells nothing any more; then the kernel may."""
+        if "exit" in self._fds:
+            self._loop.watch(self._fds["exit"], READ, self._exited)
+        elif "pidfd" in self._fds:
+            self._loop.watch(self._fds["pidfd"], READ, self._dead)
+        elif self._answered or self._over is not None:
+            self._exited_with(_UNKNOWN << 8)
 
     def outer(self) -> list[int]:
+        """For the executor: from now on there may be a process."""
+        if self._outer:
+            self._locker.notes[memo.PHASE] = memo.FETCHED
+            _FETCHED.passed()
         return self._outer
 
     def forked(self, pid: int, pidfd: int) -> None:
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-        self._pidfd = pidfd
+        if self._over is not None or "pidfd" in self._fds:
+            os.close(pidfd)
+        else:
+            self._locker.keep({"pidfd": pidfd})
         _FORKED.passed()
         if self._answered:  # the bus was faster than the door
-            self._yard.door.execs.pop(self._id, None)
-            if self._exit < 0 and self._status is None:
-                self._loop.watch(self._pidfd, READ, self._dead)
+            self._yard.door.execs.pop(self._locker.notes.exec_id, None)
 
     def _forked_or_not(self, answer: Execed | None, error: CribusError | None) -> None:
-        if error is not None or self._pidfd >= 0:
-            self._yard.door.execs.pop(self._id, None)
+        if not self._fds:  # it was given up meanwhile
+            return
+        if answer is not None and "pidfd" not in self._fds:
+            self._find(answer)
+        if error is not None or "pidfd" in self._fds:
+            self._yard.door.execs.pop(self._locker.notes.exec_id, None)
         self._close_outer()
         if error is not None:
             owner = self._owner
@@ -141,33 +154,77 @@ class Process:
             if owner is not None:
                 owner.failed(error)
             return
-        self._answered = True
         _EXECUTED.passed()
-        if self._link is not None:
-            self._take_terminal(self._link)
+        if self._locker.notes[memo.PHASE] != memo.LEFT:
+            self._locker.notes[memo.PHASE] = memo.RUNS
+        self._runs()
+
+    def _find(self, answer: Execed) -> None:
+        """What the executor gave to a shim that died, by pid and start time."""
+        try:
+            pidfd = process.pidfd_open(answer.pid) if answer.started else -1
+        except ProcessLookupError:
+            return
+        if pidfd >= 0 and process.start_time(answer.pid) == answer.started:
+            self._locker.keep({"pidfd": pidfd})
+        elif pidfd >= 0:
+            os.close(pidfd)
+
+    def _runs(self) -> None:
+        self._answered = True
         if self._owner is not None:
+            if "link" in self._fds:
+                self._take_terminal()
+            self._open_streams()
             self._owner.started()
-        for channel, fd in self._sources.items():
-            self._watch(channel, fd)
+        for channel in self._outlets:
+            self.go(channel)
         if self._status is not None:
             self._wind_up()
+        elif "exit" not in self._fds:
+            self._wait()
 
-    def _take_terminal(self, link: socket.socket) -> None:
-        """The master, which the process gave before it executed."""
-        self._link = None
-        with link:
+    def _take_terminal(self) -> None:
+        """The master, which the process gave before it executed. It stays on the link for the next shim too."""
+        with socket.socket(fileno=os.dup(self._fds["link"])) as link:
             try:
-                _, passed = descriptors.recv(link, 1)
+                _, passed = descriptors.recv(link, 1, flags=socket.MSG_PEEK | socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
-        if passed and self._owner is None:
-            os.close(passed[0])
-        elif passed:
-            self.terminal = self._sources[STDOUT] = passed[0]
-            os.set_blocking(self.terminal, False)
-            if self._kind.stdin:
-                self.stdin = Writer(self._loop, os.dup(self.terminal))
+        if passed:
+            self.terminal = passed[0]
             resize(self.terminal, *self._size)
+
+    def _open_streams(self) -> None:
+        for channel in (STDOUT, STDERR):
+            if f"kept-{channel}" in self._fds:
+                self._kept[channel] = Kept(self._fds[f"kept-{channel}"], self._kind.limit)
+            source = self._fds.get(f"out-{channel}", self.terminal if channel == STDOUT else -1)
+            if source >= 0:
+                stage = self._fds.get(f"stage-{channel}", -1)
+                self._outlets[channel] = Outlet(self._yard.tools, source, stage, self._kept.get(channel))
+        if "stdin-stage" in self._fds:
+            self._open_stdin(self._fds["stdin-stage"])
+
+    def _open_stdin(self, stage: int) -> None:
+        if self.terminal >= 0:
+            target = os.dup(self.terminal)
+
+            def shut() -> None:
+                os.close(target)
+                self._locker.close("stdin-stage")
+        elif "stdin" in self._fds:
+            target = self._fds["stdin"]
+
+            def shut() -> None:
+                self._locker.close("stdin", "stdin-stage")
+        else:
+            return
+        self.stdin = Inlet(self._loop, self._locker.notes, (stage, target), shut)
+
+    def kept(self, channel: int) -> Kept | None:
+        """Where a channel's output is kept; None for one that nobody wants."""
+        return self._kept.get(channel)
 
     def resize(self, width: int, height: int) -> None:
         """Of the terminal, also of one that is not there yet."""
@@ -179,31 +236,30 @@ class Process:
             os.close(fd)
         self._outer = []
 
-    def _watch(self, channel: int, fd: int) -> None:
-        def ready(_: int) -> None:
-            self._read(channel)
+    def go(self, channel: int) -> None:
+        """The owner can take more of this channel."""
+        if self._answered and channel in self._outlets and self._owner is not None:
 
-        self._loop.watch(fd, READ, ready)
+            def ready(_: int) -> None:
+                self._read(channel)
+
+            self._loop.watch(self._outlets[channel].source, READ, ready)
 
     def _read(self, channel: int) -> None:
         """One block, if the owner wants one now."""
-        fd = self._sources[channel]
-        if self._owner is None or not self._owner.readable(channel):
-            self._loop.forget(fd)
+        outlet = self._outlets[channel]
+        wanted = self._owner.readable(channel) if self._owner is not None else 0
+        if not wanted:
+            self._loop.forget(outlet.source)
             return
-        most = min(BLOCK, self._left.get(channel, BLOCK))
-        try:
-            data = os.read(fd, most) if most else b""
-        except BlockingIOError:
-            data = None
-        except OSError:  # EIO: nobody has the terminal any more
-            data = b""
-        if data:
-            self._owner.output(channel, data)
-        if data == b"":
+        most = min(BLOCK, wanted, self._left.get(channel, BLOCK))
+        moved = outlet.move(most) if most else None
+        if moved and self._owner is not None:
+            self._owner.output(channel)
+        if moved == 0:
             self._shut(channel)
         elif self._status is not None:
-            self._count(channel, len(data) if data else most)
+            self._count(channel, moved or most)
         self._finish()
 
     def _count(self, channel: int, taken: int) -> None:
@@ -214,64 +270,64 @@ class Process:
                 self._shut(channel)
 
     def _shut(self, channel: int) -> None:
-        fd = self._sources.pop(channel)
-        self._loop.forget(fd)
-        os.close(fd)
-        if fd == self.terminal:
+        source = self._outlets.pop(channel).source
+        self._loop.forget(source)
+        if source == self.terminal:
+            os.close(source)
             self.terminal = -1
+            self._locker.close("link")
+        else:
+            self._locker.close(f"out-{channel}")
 
-    def go(self, channel: int) -> None:
-        """The owner can take more of this channel."""
-        if self._answered and channel in self._sources:
-            self._watch(channel, self._sources[channel])
-
-    def _exited(self, _: int) -> None:
-        """The fork server reaped it and wrote its status; without one the server died, and the kernel tells."""
-        data = os.read(self._exit, 4)
-        self._close_exit()
-        if self._owner is None:
-            return
+    def _exited(self, fd: int) -> None:
+        """The fork server reaped it and wrote its status, which stays in the pipe for the next shim too;
+        without one the server died, and the kernel tells."""
+        self._loop.forget(self._fds["exit"])
+        _EXITED.passed()
+        data = self._yard.tools.peek(self._fds["exit"], 4)
         if len(data) == 4:
             self._exited_with(int.from_bytes(data, "little"))
-        elif self._pidfd >= 0:
-            self._loop.watch(self._pidfd, READ, self._dead)
-        # else the executor's answer says what became of it
-
-    def _dead(self, _: int) -> None:
-        status = process.pidfd_exit(self._pidfd)
-        if status is None:  # not reaped yet: that is told as a hang-up
-            self._loop.watch(self._pidfd, 0, self._dead)
             return
-        self._loop.forget(self._pidfd)
-        self._exited_with(status)
+        self._locker.close("exit")
+        if self._answered or self._over is not None:  # else the executor's answer says what became of it
+            self._wait()
+
+    def _dead(self, events: int) -> None:
+        status = process.pidfd_exit(self._fds["pidfd"])
+        if status is None and not events & HANGUP and process.remembers_exits():
+            self._loop.watch(self._fds["pidfd"], 0, self._dead)  # not reaped yet: that is told as a hang-up
+            return
+        self._loop.forget(self._fds["pidfd"])
+        self._exited_with(_UNKNOWN << 8 if status is None else status)
 
     def _exited_with(self, status: int) -> None:
         self._status = status
-        _EXITED.passed()
-        if self._answered:
+        if self._over is not None:
+            self._over()
+        elif self._answered:
             self._wind_up()
 
     def _wind_up(self) -> None:
         """It is dead: what it wrote is in the pipes."""
-        for channel, fd in list(self._sources.items()):
-            if fd == self.terminal:
+        for channel, outlet in list(self._outlets.items()):
+            if outlet.source == self.terminal:
                 self._timer = self._loop.later(_TERMINAL_REST, self._terminal_rested)
                 continue
-            self._left[channel] = struct.unpack("i", fcntl.ioctl(fd, _FIONREAD, b"\0\0\0\0"))[0]
+            self._left[channel] = outlet.waiting()
             if self._left[channel] == 0:
                 self._shut(channel)
         self._finish()
 
     def _terminal_rested(self) -> None:
         """What is in the terminal now is the last of it."""
-        if STDOUT in self._sources:
-            self._left[STDOUT] = struct.unpack("i", fcntl.ioctl(self.terminal, _FIONREAD, b"\0\0\0\0"))[0]
+        if STDOUT in self._outlets:
+            self._left[STDOUT] = self._outlets[STDOUT].waiting()
             if self._left[STDOUT] == 0:
                 self._shut(STDOUT)
         self._finish()
 
     def _finish(self) -> None:
-        if self._status is None or self._sources or self._owner is None:
+        if self._status is None or self._outlets or self._owner is None:
             return
         status, owner = self._status, self._owner
         self.close()
@@ -279,42 +335,43 @@ class Process:
 
     def kill(self) -> None:
         """SIGKILL to its process group; nothing if it is over."""
-        if self._pidfd < 0:
+        if "pidfd" not in self._fds:
             return
         try:
             number = libc.SYS_PIDFD_SEND_SIGNAL
-            libc.call("pidfd_send_signal", number, self._pidfd, signal.SIGKILL, None, _PROCESS_GROUP)
+            libc.call("pidfd_send_signal", number, self._fds["pidfd"], signal.SIGKILL, None, _PROCESS_GROUP)
         except ProcessLookupError:
             return
         except OSError:  # EINVAL before Linux 6.9: then only the process itself, by a name that cannot be reused
-            process.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            process.pidfd_send_signal(self._fds["pidfd"], signal.SIGKILL)
 
     def close(self) -> None:
-        """Let go of everything; the process reads ends and writes into nothing. Idempotent.
-
-        One that executes may go on, so its exit is still waited for: whose exit nobody waits for is killed.
-        """
+        """Nobody wants to know of it any more. Idempotent."""
         self._owner = None
-        self._yard.door.execs.pop(self._id, None)
+        self._yard.door.execs.pop(self._locker.notes.exec_id, None)
         if self._timer is not None:
             self._timer.cancel()
-        for channel in list(self._sources):
+        for channel in list(self._outlets):
             self._shut(channel)
         if self.stdin is not None:
             self.stdin.close()
-        if self._link is not None:
-            self._link.close()
-            self._link = None
         self._close_outer()
-        if self._pidfd >= 0:
-            self._loop.forget(self._pidfd)
-            os.close(self._pidfd)
-            self._pidfd = -1
-        if not self._answered:
-            self._close_exit()
+        for part in ("exit", "pidfd"):
+            if part in self._fds:
+                self._loop.forget(self._fds[part])
 
-    def _close_exit(self) -> None:
-        if self._exit >= 0:
-            self._loop.forget(self._exit)
-            os.close(self._exit)
-            self._exit = -1
+    def leave(self, over: Callable[[], None]) -> None:
+        """Let go of its streams: it reads ends and writes into nothing. `over` once it has ended.
+
+        One that executes may go on, so its exit is still waited for: whose exit nobody waits for is killed.
+        """
+        ended = self._status is not None or ("exit" not in self._fds and "pidfd" not in self._fds)
+        begun = self._answered or self._locker.notes[memo.PHASE] == memo.LEFT
+        self.close()
+        if ended or not begun:
+            over()
+            return
+        self._over = over
+        self._locker.notes[memo.PHASE] = memo.LEFT
+        self._locker.close(*ends.PASSING)
+        self._wait()

@@ -4,7 +4,7 @@
 
 Stage (a pipe) and page (a memfd) live in the keeper, so the next shim finds them as they are. The page
 has one state byte, which names the slot in force and its phase, and two slots {base offset in the log,
-bytes consumed, bytes staged, time, unfinished line after it, flags}:
+bytes of the stream logged, consumed and staged, time, unfinished line after it, flags}:
 
     IDLE     what the slot says is in the log; the stage may hold fresh bytes
     WRITING  the stage holds the slot's bytes: their text is being written at `base`
@@ -14,7 +14,6 @@ A new shim redoes WRITING (the same bytes, time and place: the same text), finis
 slot that is not in force holds the unfinished line that came before.
 """
 
-import fcntl
 import mmap
 import os
 import struct
@@ -27,9 +26,8 @@ from cribus.steps import Step
 
 BLOCK = 65536  # bytes a batch: what is in the cache is faster (FLOORS.md, 8)
 _IDLE, _WRITING, _DONE = 0, 1, 2
-_FIONREAD = 0x541B
 _FLUSH, _ENDED = 1, 2
-_SLOT = struct.Struct("<QQQqIB")  # base, consumed, staged, time, length of the unfinished line, flags
+_SLOT = struct.Struct("<QQQQqIB")  # base, logged, consumed, staged, time, length of the unfinished line, flags
 _HEADS = (64, 128)
 _TAILS = (4096, 4096 + 16384)
 _SIZE = 4096 + 2 * 16384
@@ -64,13 +62,21 @@ class Tools:
         self.read, self.write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.null = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
 
+    def peek(self, source: int, count: int) -> bytes:
+        """The first bytes of a pipe, at most `count`, left where they are; b"" at its end."""
+        teed = descriptors.tee(source, self.write, count)
+        block = os.read(self.read, teed) if teed else b""
+        while len(block) < teed:
+            block += os.read(self.read, teed - len(block))
+        return block
+
 
 class _Slot:
-    __slots__ = ("base", "consumed", "flags", "staged", "tail", "time")
+    __slots__ = ("base", "consumed", "flags", "logged", "staged", "tail", "time")
 
-    def __init__(self, base: int, sizes: tuple[int, int], time: int, rest: tuple[bytes, int]) -> None:
+    def __init__(self, base: int, sizes: tuple[int, int, int], time: int, rest: tuple[bytes, int]) -> None:
         self.base = base
-        self.consumed, self.staged = sizes
+        self.logged, self.consumed, self.staged = sizes
         self.time = time
         self.tail, self.flags = rest
 
@@ -87,14 +93,15 @@ class _Page:
         self._map[0] = slot | phase << 1
 
     def load(self, slot: int) -> _Slot:
-        base, consumed, staged, at, length, flags = _SLOT.unpack_from(self._map, _HEADS[slot])
+        base, logged, consumed, staged, at, length, flags = _SLOT.unpack_from(self._map, _HEADS[slot])
         tail = self._map[_TAILS[slot] : _TAILS[slot] + length]
-        return _Slot(base, (consumed, staged), at, (tail, flags))
+        return _Slot(base, (logged, consumed, staged), at, (tail, flags))
 
     def store(self, slot: int, what: _Slot) -> None:
         """Fill the slot that is not in force."""
         length = len(what.tail)
-        _SLOT.pack_into(self._map, _HEADS[slot], what.base, what.consumed, what.staged, what.time, length, what.flags)
+        sizes = (what.logged, what.consumed, what.staged)
+        _SLOT.pack_into(self._map, _HEADS[slot], what.base, *sizes, what.time, length, what.flags)
         if length:
             self._map[_TAILS[slot] : _TAILS[slot] + length] = what.tail
 
@@ -102,7 +109,7 @@ class _Page:
 class Pump:
     """`source` is the container's end that we read, `stage` and `page` what the keeper holds for us.
 
-    `read` counts the bytes that this object saw, `logged` those of them whose text is in the log.
+    `read` counts the stream's bytes from its first, `logged` those of them whose text is in the log.
     """
 
     def __init__(self, name: str, tools: Tools, held: tuple[int, int, int]) -> None:
@@ -114,7 +121,7 @@ class Pump:
         before = self._page.load(slot)
         self.tail = before.tail
         self.ended = bool(before.flags & _ENDED)  # nothing will come any more, and the log says so
-        self.logged = 0
+        self.logged = before.logged
         self.lost = 0  # bytes that the log's disk did not take
 
     @property
@@ -127,7 +134,7 @@ class Pump:
         what = self._page.load(slot)
         if phase == _WRITING:
             self.tail = self._page.load(slot ^ 1).tail
-            block = self._peek(what.consumed) if what.consumed else b""
+            block = self._tools.peek(self._stage, what.consumed) if what.consumed else b""
             out, _ = crilog.render(self.tail, block, self._head(what.time), end=bool(what.flags & _FLUSH))
             if log is not None:
                 log.write(out, what.base)
@@ -136,10 +143,11 @@ class Pump:
         if phase == _DONE:
             self._drop(what.consumed - (what.staged - self._staged()))
             self._page.set(slot, _IDLE)
-        self.tail = what.tail
+        self.tail, self.logged = what.tail, what.logged
 
-    def step(self, log: LogFile | None) -> bytes | None:
-        """Move one batch: its bytes; None when there is nothing now, b"" when the stream has ended."""
+    def look(self, log: LogFile | None) -> bytes | None:
+        """The next batch, which stays until `commit`; None when there is nothing now, b"" when the stream
+        has ended, which is then in the log."""
         if self.ended:
             return b""
         if not self._staged():
@@ -152,28 +160,30 @@ class Pump:
                 if error.errno != 5:  # EIO: a terminal whose other side is closed
                     raise
                 return self._end(log)
-        staged = self._staged()
         _STAGED.passed()
-        block = self._peek(staged)
-        self._commit(log, block, staged)
-        return block
+        return self._tools.peek(self._stage, self._staged())
+
+    def commit(self, log: LogFile | None, block: bytes) -> None:
+        """Write what `look` has shown."""
+        self._commit(log, block)
 
     def flush(self, log: LogFile | None) -> None:
         """Write the unfinished line as a part: its writer is dead."""
         if self.tail:
-            self._commit(log, b"", 0, _FLUSH)
+            self._commit(log, b"", _FLUSH)
 
     def _end(self, log: LogFile | None) -> bytes:
         self.ended = True
-        self._commit(log, b"", 0, _FLUSH | _ENDED)
+        self._commit(log, b"", _FLUSH | _ENDED)
         return b""
 
-    def _commit(self, log: LogFile | None, block: bytes, staged: int, flags: int = 0) -> None:
+    def _commit(self, log: LogFile | None, block: bytes, flags: int = 0) -> None:
         slot = self._page.state()[0] ^ 1
         now = time.time_ns()
         out, rest = crilog.render(self.tail, block, self._head(now), end=bool(flags & _FLUSH))
         base = log.size() if log is not None else 0
-        self._page.store(slot, _Slot(base, (len(block), staged), now, (rest, flags)))
+        logged = self.logged + len(self.tail) + len(block) - len(rest)
+        self._page.store(slot, _Slot(base, (logged, len(block), self._staged()), now, (rest, flags)))
         self._page.set(slot, _WRITING)
         _INTENT.passed()
         if log is not None and out and not log.write(out, base):
@@ -184,24 +194,14 @@ class Pump:
         if block:
             self._drop(len(block))
         _DROPPED.passed()
-        self.logged += len(self.tail) + len(block) - len(rest)
-        self.tail = rest
+        self.tail, self.logged = rest, logged
         self._page.set(slot, _IDLE)
 
     def _head(self, at: int) -> bytes:
         return b"%b %b " % (crilog.stamp(at), self.name)
 
     def _staged(self) -> int:
-        count: int = struct.unpack("i", fcntl.ioctl(self._stage, _FIONREAD, b"\0\0\0\0"))[0]
-        return count
-
-    def _peek(self, count: int) -> bytes:
-        """The first bytes of the stage, at most `count`, left where they are."""
-        teed = descriptors.tee(self._stage, self._tools.write, count)
-        block = os.read(self._tools.read, teed)
-        while len(block) < teed:
-            block += os.read(self._tools.read, teed - len(block))
-        return block
+        return descriptors.level(self._stage)
 
     def _drop(self, count: int) -> None:
         while count > 0:

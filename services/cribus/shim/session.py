@@ -6,8 +6,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from cribus.shim import memo
+from cribus.shim.inlet import Inlet
+from cribus.shim.keepers import Locker
+from cribus.shim.kept import Kept
 from cribus.shim.loop import Loop, Timer
-from cribus.shim.writer import Writer
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 _LINGER = 30.0  # seconds for which the end is repeated to a client that has not said good-bye
@@ -18,8 +21,11 @@ _MISSES = 3  # looks in vain that mean it is not
 class Sender(Protocol):
     """bus/streams.py, outgoing half."""
 
+    @property
+    def acked(self) -> int: ...
     def room(self) -> int: ...
     def write(self, data: bytes | memoryview) -> int: ...
+    def push(self) -> None: ...
     def end(self) -> None: ...
 
 
@@ -34,6 +40,8 @@ class Stream(Protocol):
     def outgoing(self) -> Mapping[int, Sender]: ...
     @property
     def incoming(self) -> Mapping[int, Receiver]: ...
+    def keep(self, channel: int, kept: Kept, acked: int) -> None: ...
+    def go_on(self, channel: int, got: int) -> None: ...
     def exit(self, code: int, message: str = "") -> None: ...
 
 
@@ -43,6 +51,7 @@ class Line(Protocol):
     @property
     def stream(self) -> Stream: ...
     def probe(self, absent: Callable[[], None]) -> None: ...
+    def again(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -60,12 +69,13 @@ class User(Protocol):
 
 
 class Session:
-    """`stdin` is where the client's input goes; None drops it."""
+    """`stdin` is where the client's input goes; None drops it. What it is made of is in `locker`."""
 
-    def __init__(self, loop: Loop, user: User, stdin: Writer | None) -> None:
+    def __init__(self, loop: Loop, user: User, locker: Locker) -> None:
+        self.stdin: Inlet | None = None
         self._loop = loop
         self._user: User | None = user
-        self.stdin = stdin
+        self._locker = locker
         self._line: Line | None = None
         self._timer: Timer | None = None
         self._misses = 0
@@ -76,36 +86,59 @@ class Session:
         self._timer = self._loop.later(_PROBE, self._probe)
         return opened.stream
 
+    def keep(self, channel: int, kept: Kept) -> Sender:
+        """From now on what goes to the client on this channel is kept there."""
+        assert self._line is not None
+        self._line.stream.keep(channel, kept, self._locker.notes[memo.ACKED[channel]])
+        return self._line.stream.outgoing[channel]
+
+    def take(self, stdin: Inlet | None) -> None:
+        """From now on the client's input goes there, after what has entered already."""
+        assert self._line is not None
+        entered = stdin.recover() if stdin is not None else self._locker.notes[memo.ENTERED]
+        self._line.stream.go_on(STDIN, entered)
+        self.stdin = stdin
+        if stdin is not None:
+            stdin.took = self._line.stream.incoming[STDIN].done
+            stdin.go()
+
+    def again(self) -> None:
+        """An earlier shim had this client: say what it may have missed, and ask for what we have missed."""
+        assert self._line is not None
+        self._line.again()
+
     def said(self, means: Means) -> None:
         """One frame of the client, as Stream.feed understood it."""
         self._misses = 0
         user = self._user
         if means[0] == "gone":
             self._leave()
-        elif user is None:
+        elif user is None or self._line is None:
             return
         elif means[0] == "acked":
+            self._locker.notes[memo.ACKED[means[1]]] = self._line.stream.outgoing[means[1]].acked
             user.acked(means[1])
         elif means[0] == "data":
-            self._input(means[2])
+            self._input(self._line, means[2])
         elif means[0] == "end":
             user.stdin_ended()
         elif means[0] == "resize":
             user.resize(means[1], means[2])
 
-    def _input(self, data: bytes) -> None:
-        assert self._line is not None
-        receiver = self._line.stream.incoming[STDIN]
+    def _input(self, line: Line, data: bytes) -> None:
         if self.stdin is None:
-            receiver.done(len(data))
+            self._locker.notes[memo.ENTERED] += len(data)
+            line.stream.incoming[STDIN].done(len(data))
         else:
-            self.stdin.write(data, receiver.done)
+            self.stdin.write(data)
 
     def _leave(self) -> None:
         user = self._user
         self.close()
         if user is not None:
             user.gone()
+        elif self._ending:
+            self.free()
 
     def _probe(self) -> None:
         assert self._line is not None
@@ -118,7 +151,7 @@ class Session:
             self._leave()
 
     def exit(self, code: int, message: str = "") -> None:
-        """The last word; the session closes itself when the client has left, or is not there."""
+        """The last word; the session is over when the client has left, or is not there."""
         if self._line is None:
             return
         self._user = None
@@ -126,10 +159,10 @@ class Session:
         self._line.stream.exit(code, message)
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.later(_LINGER, self.close)
+        self._timer = self._loop.later(_LINGER, self._leave)
 
     def close(self) -> None:
-        """Idempotent."""
+        """No more words with the client. Idempotent."""
         self._user = None
         if self._timer is not None:
             self._timer.cancel()
@@ -137,3 +170,8 @@ class Session:
         if self._line is not None:
             self._line.close()
             self._line = None
+
+    def free(self) -> None:
+        """Nothing of it is needed any more. Idempotent."""
+        self.close()
+        self._locker.close_all()

@@ -1,6 +1,7 @@
 """A container in a shim's care: its descriptors, pumps, log, attached clients, and its end."""
 
 import contextlib
+import itertools
 import os
 import select
 import stat
@@ -11,19 +12,20 @@ import msgspec
 from cribus.api.shim import Take
 from cribus.errors import FailedPrecondition, Internal
 from cribus.linux import files
-from cribus.shim import crilog, exits, keepers, pump
+from cribus.shim import crilog, exits, keepers, memo, pump
 from cribus.shim.attach import Attach, Follower, Place
 from cribus.shim.crilog import LogFile
 from cribus.shim.exits import Death, Exit, News
-from cribus.shim.keepers import Keeper
+from cribus.shim.inlet import Inlet
+from cribus.shim.keepers import Keeper, Locker
 from cribus.shim.loop import READ, Loop
 from cribus.shim.note import note
 from cribus.shim.pump import Pump
-from cribus.shim.session import STDERR, STDOUT
-from cribus.shim.writer import Writer
+from cribus.shim.session import STDERR, STDOUT, Sender
 from cribus.steps import Step
 
 TAKE = "take.json"
+_LOGS = "log."
 _CHANNELS = {"stdout": STDOUT, "stderr": STDERR, "console": STDOUT}
 _KEEPER = Step("shim.take.keeper")
 _TAKEN = Step("shim.take.noted")
@@ -51,41 +53,50 @@ class Care:
 
 
 class Container:
-    """Begins its work at once: what an earlier shim left undone is finished here."""
+    """Begins its work at once: what an earlier shim left undone is finished here, but for its sessions."""
 
     def __init__(self, care: Care, take: Take, keeper: Keeper) -> None:
         self.id = take.container
         self.stdin_once = take.stdin_once
+        self.keeper = keeper
         self.followers: list[Follower] = []
         self.attached: list[Attach] = []
         self.exit: Exit | None = None
         self.pumps: dict[int, Pump] = {}  # by channel
-        self.stdin: Writer | None = None
         self.terminal = -1
         self._care = care
         self._loop = care.loop
         self._take = take
-        self._keeper = keeper
         self._paused = False
         self._at_end: list[Callable[[], None]] = []
         self._fds = keeper.get()
-        self.log = self._open_log()
+        self.sessions = keepers.sessions(self._fds)  # of an earlier shim: for whoever goes on with them
+        self.logs = self._open_logs()  # all that a reader may need, the last is written
         self._open_streams()
         self._death = Death(self._loop, care.folder(self.id), self._fds["pidfd"], self._ended)
         self._death.keeper_lives = lambda: keeper.sock is not None
         if keeper.sock is not None:
             self._loop.watch(keeper.sock.fileno(), READ, self._keeper_said)
 
-    def _open_log(self) -> LogFile | None:
-        if "log" in self._fds:  # the very file that an earlier shim wrote, even if it was renamed since
-            return LogFile(self._fds.pop("log"))
-        if not self._take.log_path:
-            return None
-        with _LOG.of(self.id):
-            log = _opened(self._take.log_path)
-        with _LOG_PUT.of(self.id):
-            self._keeper.put("log", log.fd)
-        return log
+    @property
+    def log(self) -> LogFile | None:
+        return self.logs[-1] if self.logs else None
+
+    def _open_logs(self) -> list[LogFile]:
+        """The very files that an earlier shim wrote, even if they were renamed since."""
+        found = []
+        for name in [name for name in self._fds if name.startswith(_LOGS)]:
+            number, start, *before = (int(word) for word in name.split(".")[1:])
+            found.append(LogFile(self._fds.pop(name), number, start, (before[0], before[1])))
+        found.sort(key=lambda log: log.number)
+        for earlier, later in itertools.pairwise(found):
+            earlier.next = later
+        if not found and self._take.log_path:
+            with _LOG.of(self.id):
+                found.append(_opened(self._take.log_path))
+            with _LOG_PUT.of(self.id):
+                self.keeper.put(_log_name(found[0]), found[0].fd)
+        return found
 
     def _open_streams(self) -> None:
         for name, channel in _CHANNELS.items():
@@ -98,10 +109,53 @@ class Container:
                 if not one.ended:
                     self._watch(one)
         self.terminal = self._fds.get("console", -1)
+
+    def inlet(self, locker: Locker) -> Inlet | None:
+        """A client's way to the container's standard input, if that is open."""
         if self.terminal >= 0:
-            self.stdin = Writer(self._loop, os.dup(self.terminal))
+            target = os.dup(self.terminal)
         elif "stdin" in self._fds and stat.S_ISFIFO(os.fstat(self._fds["stdin"]).st_mode):
-            self.stdin = Writer(self._loop, self._fds.pop("stdin"))
+            target = os.dup(self._fds["stdin"])
+        else:
+            return None
+        if "stdin-stage" not in locker.fds:
+            locker.add({"stdin-stage": pump.new_stage()})
+
+        def shut() -> None:
+            os.close(target)
+            locker.close("stdin-stage")
+
+        return Inlet(self._loop, locker.notes, (locker.fds["stdin-stage"], target), shut)
+
+    def follower(self, locker: Locker, channel: int, sender: Sender, *, whole: bool) -> Follower:
+        """A new one: from now on, or from the first byte of the oldest log that is still open."""
+
+        one = self.pumps[channel]
+        oldest = self.logs[0] if whole and self.logs else None
+        base = oldest.before[one.name] if oldest is not None else one.read
+        locker.notes[memo.BASE[channel]] = base
+        follower = Follower(one, sender, base, self._marking(locker, channel))
+        if oldest is not None:
+            follower.fall_back(Place(oldest, oldest.start, base))
+        return follower
+
+    def follower_again(self, locker: Locker, channel: int, sender: Sender, given: int) -> Follower:
+        """One of an earlier shim, to whose client so many bytes were given."""
+        base = locker.notes[memo.BASE[channel]]
+        follower = Follower(self.pumps[channel], sender, base + given, self._marking(locker, channel))
+        place = locker.notes.place(channel)
+        if place is not None:
+            number, offset, logged = place
+            [log] = [log for log in self.logs if log.number == number]
+            follower.fall_back(Place(log, offset, logged))
+        return follower
+
+    def _marking(self, locker: Locker, channel: int) -> Callable[[Place | None], None]:
+        def mark(place: Place | None) -> None:
+            noted = (place.file.number, place.offset, place.logged) if place is not None else None
+            locker.notes.set_place(channel, noted)
+
+        return mark
 
     def _held(self, name: str) -> tuple[int, int]:
         """Stage and page of one stream. The page is left with the keeper last: with it, all is there."""
@@ -110,7 +164,7 @@ class Container:
         stage, page = pump.new_stage(), pump.new_page()
         for kind, fd in (("stage", stage), ("page", page)):
             with _HELD[kind].of(self.id):
-                self._keeper.put(f"{kind}-{name}", fd)
+                self.keeper.put(f"{kind}-{name}", fd)
             self._fds[f"{kind}-{name}"] = fd
         return stage, page
 
@@ -121,45 +175,57 @@ class Container:
         self._loop.watch(one.source, READ, ready)
 
     def _move(self, one: Pump) -> bool:
-        """One batch. False when there was none."""
-        before = None
-        if self.followers and self.log is not None:
-            before = Place(self.log, self.log.size(), one.logged)
-        lost = one.lost
-        block = one.step(self.log)
-        if one.lost > lost:
-            note("the log's disk takes no more", container=self.id, lost_bytes=one.lost)
+        """One batch. False when there was none, or somebody must be waited for."""
+        block = one.look(self.log)
         if block is None:
             return False
         if not block:
             self._loop.forget(one.source)
             return False
+        if not self._shown(one, block):
+            return False
+        lost = one.lost
+        one.commit(self.log, block)
+        if one.lost > lost:
+            note("the log's disk takes no more", container=self.id, lost_bytes=one.lost)
+        return True
+
+    def _shown(self, one: Pump, block: bytes) -> bool:
+        """To the followers, before it is logged: what the next shim logs again, they know. Without a log to
+        catch up from the container waits for its slowest reader."""
+        before = Place(self.log, self.log.size(), one.logged) if self.followers and self.log is not None else None
         for follower in self.followers:
             if follower.pump is one:
                 follower.block(block, before)
-        if self.log is None and any(follower.stuck for follower in self.followers):
-            self._pause()
-        return True
+        if any(follower.stuck for follower in self.followers):
+            self._paused = True
+            for each in self.pumps.values():
+                self._loop.forget(each.source)
+        return not self._paused
 
-    def _pause(self) -> None:
-        """Without a log to catch up from, the container waits for its slowest reader."""
-        self._paused = True
-        for one in self.pumps.values():
-            self._loop.forget(one.source)
+    @property
+    def waits(self) -> bool:
+        """For a reader, with output that was not shown yet."""
+        return self._paused
 
     def resume(self) -> None:
         """A reader took something, or left."""
         if self._paused and not any(follower.stuck for follower in self.followers):
             self._paused = False
+            if self.exit is not None:
+                self.drain()
+                for attach in [] if self._paused else list(self.attached):
+                    attach.ended(self.exit.code)
+                return
             for one in self.pumps.values():
                 if not one.ended:
                     self._watch(one)
 
     def _keeper_said(self, _: int) -> None:
         """A keeper says nothing unasked: it has gone. Our copies go on working."""
-        assert self._keeper.sock is not None
-        self._loop.forget(self._keeper.sock.fileno())
-        self._keeper.close()
+        assert self.keeper.sock is not None
+        self._loop.forget(self.keeper.sock.fileno())
+        self.keeper.close()
         if self.exit is None:
             note("keeper is gone", container=self.id)
 
@@ -199,27 +265,35 @@ class Container:
 
     def reopen_log(self) -> None:
         """Go on in a new file at the log's path; the old one ends with a whole line, as it always does.
+        It stays open as long as a reader needs it, also through our death.
 
         Raises FailedPrecondition when it cannot be opened.
         """
-        if self.log is None:
+        last = self.log
+        if last is None:
             return
+        before = {one.name: one.logged for one in self.pumps.values()}
         with _REOPENED.of(self.id):
-            fresh = _opened(self._take.log_path)
+            counts = (before.get(b"stdout", 0), before.get(b"stderr", 0))
+            fresh = _opened(self._take.log_path, last.number + 1, counts)
         with _REPLACED.of(self.id):
-            self._keeper.put("log", fresh.fd)
-        self.log.next = fresh
-        self.log = fresh
+            self.keeper.put(_log_name(fresh), fresh.fd)
+        last.next = fresh
+        read = [follower.file.number for follower in self.followers if follower.file is not None]
+        oldest = min([fresh.number, *read])
+        self.keeper.drop(*(_log_name(log) for log in self.logs if log.number < oldest))
+        self.logs = [log for log in (*self.logs, fresh) if log.number >= oldest]
 
     def close_stdin(self) -> None:
-        """The one client that may speak has finished: the process reads the end."""
-        if self.stdin is not None:
-            self.stdin.end(self._stdin_closed)
-
-    def _stdin_closed(self) -> None:
+        """The one client that may speak has finished: the process reads the end. Idempotent."""
+        if "stdin" not in self._fds or not stat.S_ISFIFO(os.fstat(self._fds["stdin"]).st_mode):
+            return
         null = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
-        self._keeper.put("stdin", null)  # lets go of its copy, and tells the next shim
+        self.keeper.put("stdin", null)  # lets go of its copy, and tells the next shim
+        os.dup2(null, self._fds["stdin"], inheritable=False)
         os.close(null)
+        for attach in list(self.attached):
+            attach.hang_up()
 
     def release(self) -> None:
         """Forget the container: its keeper, its files, its news."""
@@ -229,11 +303,9 @@ class Container:
             attach.ended(self.exit.code if self.exit else exits.UNKNOWN)
         for one in self.pumps.values():
             self._loop.forget(one.source)
-        if self._keeper.sock is not None:
-            self._loop.forget(self._keeper.sock.fileno())
-            self._keeper.close()
-        if self.stdin is not None:
-            self.stdin.close()
+        if self.keeper.sock is not None:
+            self._loop.forget(self.keeper.sock.fileno())
+            self.keeper.close()
         for fd in self._fds.values():
             os.close(fd)
         with _UNTAKEN.of(self.id), contextlib.suppress(FileNotFoundError):
@@ -242,9 +314,14 @@ class Container:
             self._care.news.forget(self.id)
 
 
-def _opened(path: str) -> LogFile:
+def _log_name(log: LogFile) -> str:
+    """Under which the keeper holds it, with all that the next shim must know of it."""
+    return f"{_LOGS}{log.number}.{log.start}.{log.before[b'stdout']}.{log.before[b'stderr']}"
+
+
+def _opened(path: str, number: int = 0, before: tuple[int, int] = (0, 0)) -> LogFile:
     try:
-        return crilog.open_log(path)
+        return crilog.open_log(path, number, before)
     except OSError as error:
         raise FailedPrecondition(f"log file {path} cannot be opened: {error.strerror}") from error
 

@@ -1,11 +1,10 @@
 """What a shim answers (api/shim.py), and how its streams travel: the room's one door to the bus."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from cribus.api import shim
 from cribus.api.events import Event
-from cribus.api.executor import EXEC, Exec, Execed
+from cribus.api.executor import EXEC, Exec
 from cribus.api.verb import Empty, Message
 from cribus.bus import codec, slim_call, subjects, wire
 from cribus.bus.slim import Slim
@@ -13,16 +12,12 @@ from cribus.bus.slim_serve import Respond, Server, Table
 from cribus.bus.streams import Stream
 from cribus.errors import CribusError, FailedPrecondition, InvalidArgument, NotFound
 from cribus.shim import taken
-from cribus.shim.attach import Attach
-from cribus.shim.exec import Streamed, Sync
-from cribus.shim.further import FORKING, Kind, Process, Yard
+from cribus.shim.further import FORKING, Done, Yard
 from cribus.shim.note import note
 from cribus.shim.retire import Desk, Retirement
-from cribus.shim.session import STDERR, STDIN, STDOUT, Means, Session
+from cribus.shim.session import STDERR, STDIN, STDOUT, Means
+from cribus.shim.sessions import Answer, Sessions
 from cribus.shim.taken import Care, Container
-from cribus.steps import Step
-
-_ATTACHED = Step("shim.attach.begun")
 
 
 class Line:
@@ -33,7 +28,6 @@ class Line:
         self._to = subjects.stream(slim.node, id, "c")
         self._said = said
         self._token = f"line-{id}"
-        self.closed: Callable[[], None] = lambda: None
         self.stream = Stream(self._send, outgoing, [STDIN])
         self._sid = slim.subscribe(subjects.stream(slim.node, id, "s"), self._on_frame)
         slim.on_up.append(self.stream.reconnected)
@@ -49,6 +43,11 @@ class Line:
             return
         self._said(means)
 
+    def again(self) -> None:
+        """Repeat what was not acknowledged, and ask for as much; at once, or when the bus is there."""
+        if self._slim.up:
+            self.stream.reconnected()
+
     def probe(self, absent: Callable[[], None]) -> None:
         """Send a frame that means nothing; the bus says when nobody listens."""
 
@@ -63,12 +62,11 @@ class Line:
         self._slim.unsubscribe(self._sid)
         self._slim.on_up.remove(self.stream.reconnected)
         self._slim.answers.pop(self._token, None)
-        self.closed()
 
 
-def fork(slim: Slim, wanted: Exec, done: Callable[[Execed | None, CribusError | None], None]) -> None:
-    """Let the executor make a process."""
-    slim_call.call(slim, EXEC, (wanted, "", FORKING), done)
+def fork(slim: Slim, wanted: Exec, again: bool, done: Done) -> None:
+    """Let the executor make a process; `again` if an earlier shim has asked for it."""
+    slim_call.call(slim, EXEC, slim_call.Request(wanted, "", FORKING, wanted.exec_id, again), done)
 
 
 def tell(slim: Slim, event: Event, done: Callable[[], None]) -> None:
@@ -86,12 +84,12 @@ class Shim:
         self._containers: dict[str, Container] = {}
         self._sids: dict[str, int] = {}
         self._server = Server(slim, self._table())
-        self._lines: set[Line] = set()
+        self._sessions = Sessions(yard, self._line)
         self._open()
 
     def _open(self) -> None:
         """Serve the pod and every container."""
-        for id in (self._yard.pod, *self._containers):
+        for id in (self._yard.door.pod, *self._containers):
             if id not in self._sids:
                 self._sids[id] = self._slim.subscribe(
                     subjects.served(self._slim.node, shim.SERVICE, id), self._server.take
@@ -102,8 +100,8 @@ class Shim:
             self._slim.unsubscribe(self._sids.popitem()[1])
 
     def retire(self) -> None:
-        """End the process as soon as nobody waits for it."""
-        desk = Desk(lambda: bool(self._server.running or self._lines), self._open, self._close, self._slim.when_taken)
+        """End the process as soon as nobody waits for an answer; streams the next one goes on with."""
+        desk = Desk(lambda: bool(self._server.running), self._open, self._close, self._slim.when_taken)
         retirement = Retirement(self._care.loop, desk)
         self._server.on_idle = retirement.look
         retirement.look()
@@ -120,7 +118,7 @@ class Shim:
 
     def continued(self) -> None:
         """Take over what earlier shims of the pod had, and go on telling their news."""
-        remembered = [] if self._care.news.first() else taken.remembered(self._care, self._yard.pod)
+        remembered = [] if self._care.news.first() else taken.remembered(self._care, self._yard.door.pod)
         for take in remembered:
             try:
                 self._add(take)
@@ -131,6 +129,7 @@ class Shim:
     def _add(self, take: shim.Take) -> None:
         if take.container not in self._containers:
             self._containers[take.container] = taken.take(self._care, take)
+            self._sessions.again(self._containers[take.container], lambda id: _answer(self._server.expect(id)))
             self._open()
 
     def _known(self, id: str) -> Container:
@@ -145,7 +144,7 @@ class Shim:
         return container
 
     def _take(self, request: shim.Take, respond: Respond) -> None:
-        if request.pod != self._yard.pod:
+        if request.pod != self._yard.door.pod:
             raise InvalidArgument(f"container {request.container} belongs to pod {request.pod}, not to this one")
         self._add(request)
         respond(Empty())
@@ -173,51 +172,26 @@ class Shim:
         respond(Empty())
 
     def _exec_sync(self, request: shim.ExecSync, respond: Respond) -> None:
-        self._alive(request.container)
+        container = self._alive(request.container)
         _command(request.cmd)
-        Sync(self._yard, respond).start(request.container, request.cmd, request.timeout)
+        self._sessions.sync(container, request, _answer(respond))
 
     def _exec(self, request: shim.OpenExec, respond: Respond) -> None:
-        self._alive(request.container)
+        container = self._alive(request.container)
         _command(request.cmd)
-
-        def make(user: Streamed, process: Process) -> Session:
-            return Session(self._care.loop, user, process.stdin)
-
-        one = Streamed(self._yard, Kind(tty=request.tty, stdin=request.stdin), make)
-        one.begin(one.session.open(self._line(request, request.tty, one.session)))
-        one.start(request.container, request.cmd, lambda error: respond(error or shim.StreamOpened(tty=request.tty)))
+        self._sessions.exec(container, request, _answer(respond))
 
     def _attach(self, request: shim.OpenAttach, respond: Respond) -> None:
-        container = self._alive(request.container)
-        stdin = container.stdin if request.stdin else None
+        """Who wants all of the output gets it also when the container has exited already."""
+        container = self._known(request.container) if request.whole else self._alive(request.container)
+        self._sessions.attach(container, request, _answer(respond))
 
-        def make(user: Attach) -> Session:
-            return Session(self._care.loop, user, stdin)
-
-        one = Attach(container, stdin, make)
-        tty = container.terminal >= 0
-        stream = one.session.open(self._line(request, tty, one.session))
-        wanted = _channels(request, tty)
-        with _ATTACHED.of(container.id):
-            one.begin(stream, {channel: pump for channel, pump in container.pumps.items() if channel in wanted})
-        respond(shim.StreamOpened(tty=tty))
-
-    def _line(self, request: Any, tty: bool, session: Session) -> Line:
-        line = Line(self._slim, request.stream, _channels(request, tty), session.said)
-        self._lines.add(line)
-        line.closed = lambda: self._left(line)
-        return line
-
-    def _left(self, line: Line) -> None:
-        self._lines.discard(line)
-        if self._server.on_idle is not None:
-            self._server.on_idle()
+    def _line(self, stream: str, outgoing: list[int], said: Callable[[Means], None]) -> Line:
+        return Line(self._slim, stream, outgoing, said)
 
 
-def _channels(request: shim.OpenExec | shim.OpenAttach, tty: bool) -> list[int]:
-    wanted = [(STDOUT, request.stdout), (STDERR, request.stderr and not tty)]
-    return [channel for channel, asked in wanted if asked]
+def _answer(respond: Respond) -> Answer:
+    return Answer(respond.request, respond, respond.when_settled)
 
 
 def _command(args: list[str]) -> None:

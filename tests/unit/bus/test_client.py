@@ -5,8 +5,8 @@ import time
 from typing import Any
 
 import pytest
-from cribus.api.executor import CREATE_POD, CreatePod, PodCreated
-from cribus.api.shim import EXEC_SYNC, ExecSync, ExecSyncDone
+from cribus.api.executor import CREATE_POD, EXEC, CreatePod, Exec, Execed, PodCreated
+from cribus.api.shim import EXEC_SYNC, ExecSync
 from cribus.bus import client, service
 from cribus.errors import Aborted, DeadlineExceeded, InvalidArgument, NotFound, Unavailable
 
@@ -95,24 +95,17 @@ def test_what_must_not_run_twice_is_aborted_by_the_next_server(with_server: Any,
     async def scenario(server: Any) -> None:
         never = asyncio.Event()
 
-        async def hang(request: ExecSync) -> ExecSyncDone:
+        async def hang(request: Exec) -> Execed:
             await never.wait()
-            return ExecSyncDone()
+            return Execed(pid=1)
 
-        async with service.connect(server.settings, "gateway") as gateway:
-            async with service.connect(server.settings, "shim") as first:
-                # addressed verbs are served by the shim's own client; here a plain subscription will do
-                await first.connection.nats.subscribe(f"cribus.unit.shim.exec_sync.{'a' * 8}")
+        async with service.connect(server.settings, "shim") as shim:
+            async with service.connect(server.settings, "executor") as first:
+                await first.connection.nats.subscribe("cribus.unit.executor.exec")  # takes it, and dies
                 await first.connection.nats.flush()
-                asking = asyncio.create_task(
-                    gateway.call(EXEC_SYNC, ExecSync(container="a" * 8, cmd=["x"]), id="a" * 8)
-                )
+                asking = asyncio.create_task(shim.call(EXEC, Exec(container="c", pod="p", exec_id="e", args=["x"])))
                 await asyncio.wait({asking}, timeout=0.2)
-            async with service.connect(server.settings, "shim") as second:
-                from cribus.bus.server import Server, Tables
-
-                taker = Server(second.connection, Tables({EXEC_SYNC: hang}, {}, second.trace.asked))
-                await second.connection.nats.subscribe(f"cribus.unit.shim.*.{'a' * 8}", cb=taker.on_message)
+            async with service.connect(server.settings, "executor") as second, second.serve({EXEC: hang}):
                 with pytest.raises(Aborted):
                     await asking
 

@@ -10,6 +10,7 @@ import pytest
 from cribus.api.events import EXITED, Event
 from cribus.api.verb import Message, Verb
 from cribus.bus import service, slim_call
+from cribus.bus.slim_call import Request
 from cribus.errors import CribusError, DeadlineExceeded, NotFound, Unavailable
 
 from tests.unit.bus.slim_rig import SlimRig
@@ -69,7 +70,9 @@ Answer = tuple[Any, CribusError | None]
 def asked(rig: SlimRig, text: str, timeout: float = 10.0) -> Answer:
     shim = rig.slim("shim")
     found: list[Answer] = []
-    slim_call.call(shim, ECHO, (Text(text=text), "", timeout), lambda answer, error: found.append((answer, error)))
+    slim_call.call(
+        shim, ECHO, Request(Text(text=text), "", timeout), lambda answer, error: found.append((answer, error))
+    )
     rig.until(lambda: found, 15)
     assert shim.answers == {}
     shim.close()

@@ -19,7 +19,7 @@ def _pump(seed: int, loss: float) -> None:
     for step in range(20000):
         if offset < len(data):
             offset += server.outgoing[STDOUT].write(data[offset : offset + rng.randint(1, 90000)])
-            assert len(server.outgoing[STDOUT]._buffer) <= WINDOW
+            assert server.outgoing[STDOUT]._kept.size - server.outgoing[STDOUT].acked <= WINDOW
             if offset == len(data):
                 server.outgoing[STDOUT].end()
                 server.exit(3)

@@ -1,5 +1,6 @@
 """A rig for each test, and a loop that a test can run until something is true."""
 
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ HERE = Path(__file__).resolve().parent
 if str(HERE) not in sys.path:
     sys.path.append(str(HERE))
 
+from cribus.shim import keepers  # noqa: E402
+from cribus.shim.keepers import Keeper, Locker  # noqa: E402
 from cribus.shim.loop import Loop  # noqa: E402
 
 from tests.unit.shim.rig import Rig  # noqa: E402
@@ -49,3 +52,12 @@ class Turning:
 @pytest.fixture
 def turning() -> Turning:
     return Turning()
+
+
+def absent_locker() -> Locker:
+    """Of a new session, in a keeper that has gone."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.close()
+    keeper = Keeper(ours)
+    keeper.close()
+    return keepers.locker(keeper, b"{}")

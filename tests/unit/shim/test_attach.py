@@ -17,13 +17,15 @@ from cribus.shim.attach import Follower, Place, resize
 from cribus.shim.pump import Pump, Tools
 
 from tests.unit.shim.peers import Client
-from tests.unit.shim.rig import Rig
+from tests.unit.shim.rig import Rig, until
 
 POD, CONTAINER = "a" * 64, "c" * 64
 
 
 class Window:
     """A sender with room for so much."""
+
+    acked = 0
 
     def __init__(self, room: int) -> None:
         self.left = room
@@ -38,8 +40,21 @@ class Window:
         self.got += taken
         return len(taken)
 
+    def push(self) -> None:
+        raise AssertionError("only what somebody else keeps is pushed")
+
     def end(self) -> None:
         self.left = 0
+
+
+class Marks:
+    """Where a follower said that it reads."""
+
+    def __init__(self) -> None:
+        self.last: Place | None = None
+
+    def __call__(self, place: Place | None) -> None:
+        self.last = place
 
 
 def test_one_that_is_behind_reads_the_log_through_a_reopened_file(tmp_path: Path) -> None:
@@ -49,7 +64,8 @@ def test_one_that_is_behind_reads_the_log_through_a_reopened_file(tmp_path: Path
     other = HEAD = b"2026-01-01T00:00:00.000000000Z stderr F no\n"
     log = crilog.open_log(str(tmp_path / "a.log"))
     window = Window(10)
-    follower = Follower(one, window)
+    marks = Marks()
+    follower = Follower(one, window, 0, marks)
     sent = b""
     for k in range(60):
         data = b"%d " % k + b"x" * (k % 7 * 5000) + (b"\n" if k % 3 else b"")
@@ -60,19 +76,27 @@ def test_one_that_is_behind_reads_the_log_through_a_reopened_file(tmp_path: Path
             log = log.next
         log.write(other, log.size())
         before = Place(log, log.size(), one.logged)
-        block = one.step(log)
+        block = one.look(log)
         assert block == data
         follower.block(block, before)
+        one.commit(log, block)
+        if k % 9 == 4:  # as if the shim had been killed: the next one knows what was given, and the place
+            place = marks.last
+            follower = Follower(one, window, len(window.got), marks)
+            if place is not None:
+                follower.fall_back(place)
         if k % 5 == 0:
             window.left += 9000
             follower.go()
     assert HEAD not in window.got
     assert not follower.stuck
+    assert follower.file is not None
     while len(window.got) < len(sent):
         window.left = 50_000
         follower.go()
     assert window.got == sent
     assert follower.level
+    assert marks.last is None
 
 
 def test_without_a_log_it_is_stuck_until_it_has_room(tmp_path: Path) -> None:
@@ -80,12 +104,12 @@ def test_without_a_log_it_is_stuck_until_it_has_room(tmp_path: Path) -> None:
     os.set_blocking(read, False)
     one = Pump("stdout", Tools(), (read, pump.new_stage(), pump.new_page()))
     window = Window(4)
-    follower = Follower(one, window)
+    follower = Follower(one, window, 0, Marks())
     os.write(write, b"0123456789")
-    follower.block(one.step(None) or b"", None)
+    follower.block(one.look(None) or b"", None)
     assert follower.stuck
     window.left = 100
-    follower.go()
+    follower.block(one.look(None) or b"", None)
     assert (window.got, follower.stuck, follower.level) == (b"0123456789", False, True)
 
 
@@ -105,9 +129,9 @@ async def taken(rig: Rig, argv: list[str], **take: Any) -> AsyncIterator[Bus]:
             yield gateway
 
 
-async def attached(bus: Bus, *, slow: bool = False, stdin: bool = False) -> Client:
+async def attached(bus: Bus, *, slow: bool = False, stdin: bool = False, whole: bool = False) -> Client:
     client = await Client(bus, slow=slow).open()
-    wanted = shim.OpenAttach(container=CONTAINER, stream=client.id, stdin=stdin)
+    wanted = shim.OpenAttach(container=CONTAINER, stream=client.id, stdin=stdin, whole=whole)
     await bus.call(shim.ATTACH, wanted, id=CONTAINER)
     return client
 
@@ -166,5 +190,39 @@ def test_an_exited_container_has_nothing_to_attach_to(rig: Rig) -> None:
             assert rig.containers[0].dead()
             with pytest.raises(FailedPrecondition, match="not running"):
                 await attached(bus)
+
+    asyncio.run(main())
+
+
+def test_who_wants_all_of_it_gets_it_from_the_first_byte(rig: Rig) -> None:
+    async def main() -> None:
+        log = rig.logs / "c.log"
+        rig.logs.mkdir()
+        log.write_bytes(b"2026-01-01T00:00:00.000000000Z stdout F of another container\n")
+        script = "seq 1 200000; echo err >&2; read x; echo said $x; exit 3"
+        async with taken(rig, ["sh", "-c", script], stdin=True, log_path=str(log)) as bus:
+            await asyncio.to_thread(until, lambda: log.read_bytes().endswith(b" err\n"), 20, "it is logged")
+            client = await attached(bus, whole=True, stdin=True)
+            await client.write(b"bye\n")
+            assert await client.exited() == 3
+            want = b"".join(b"%d\n" % k for k in range(1, 200001)) + b"said bye\n"
+            assert (bytes(client.output[1]), bytes(client.output[2])) == (want, b"err\n")
+            late = await attached(bus, whole=True)
+            assert await late.exited() == 3
+            assert late.output == client.output
+
+    asyncio.run(main())
+
+
+def test_a_slow_reader_without_a_log_gets_everything_and_the_code(rig: Rig) -> None:
+    async def main() -> None:
+        async with taken(rig, ["sh", "-c", "read x; seq 1 200000; exit 4"], stdin=True) as bus:
+            slow, other = await attached(bus, slow=True, stdin=True), await attached(bus)
+            await slow.write(b"go\n")
+            await slow.until(lambda one: len(one.output[1]) == 256 << 10)
+            slow.hurry()
+            assert await slow.exited() == 4
+            assert await other.exited() == 4
+            assert slow.output[1] == other.output[1] == b"".join(b"%d\n" % k for k in range(1, 200001))
 
     asyncio.run(main())

@@ -10,16 +10,18 @@ import pytest
 from cribus.api.executor import Exec, Execed
 from cribus.errors import Aborted, CribusError, FailedPrecondition
 from cribus.shim.door import Door
-from cribus.shim.further import Kind, Process, Yard
+from cribus.shim.ends import Kind
+from cribus.shim.further import Process, Yard
+from cribus.shim.pump import Tools
 
-from tests.unit.shim.conftest import Turning
+from tests.unit.shim.conftest import Turning, absent_locker
 
 Done = Callable[[Execed | None, CribusError | None], None]
 
 
 class Owner:
     def __init__(self) -> None:
-        self.out: dict[int, bytes] = {1: b"", 2: b""}
+        self.locker = absent_locker()
         self.code = -1
         self.error: CribusError | None = None
         self.begun = False
@@ -27,11 +29,17 @@ class Owner:
     def started(self) -> None:
         self.begun = True
 
-    def readable(self, channel: int) -> bool:
-        return True
+    def readable(self, channel: int) -> int:
+        return 65536
 
-    def output(self, channel: int, data: bytes) -> None:
-        self.out[channel] += data
+    def output(self, channel: int) -> None:
+        """It is kept."""
+
+    def out(self, channel: int) -> bytes:
+        return os.pread(self.locker.fds[f"kept-{channel}"], 1 << 20, 0)
+
+    def process(self, yard: Yard, *, tty: bool = False, stdin: bool = False) -> Process:
+        return Process(yard, Kind(tty=tty, stdin=stdin), self.locker, self)
 
     def ended(self, code: int) -> None:
         self.code = code
@@ -41,13 +49,13 @@ class Owner:
 
 
 @pytest.fixture
-def yard(turning: Turning, tmp_path: Path) -> Iterator[Callable[[Callable[[Exec, Done], None]], Yard]]:
+def yard(turning: Turning, tmp_path: Path) -> Iterator[Callable[[Callable[[Exec, bool, Done], None]], Yard]]:
     door = Door(turning.loop, os.open(tmp_path, os.O_RDONLY), "p")
-    yield lambda fork: Yard(turning.loop, "p", door, fork)
+    yield lambda fork: Yard(turning.loop, door, Tools(), fork)
     door.close()
 
 
-Make = Callable[[Callable[[Exec, Done], None]], Yard]
+Make = Callable[[Callable[[Exec, bool, Done], None]], Yard]
 
 
 def descriptors() -> int:
@@ -55,12 +63,13 @@ def descriptors() -> int:
 
 
 def test_no_process_leaves_no_descriptor(yard: Make, turning: Turning) -> None:
-    place = yard(lambda wanted, done: done(None, FailedPrecondition("no")))
+    place = yard(lambda wanted, again, done: done(None, FailedPrecondition("no")))
     before = descriptors()
     for tty in (False, True):
         owner = Owner()
-        Process(place, Kind(tty=tty, stdin=True), owner).start("c", ["x"])
+        owner.process(place, tty=tty, stdin=True).start("c", ["x"])
         assert owner.error
+        owner.locker.close_all()
     assert descriptors() == before
     assert place.door.execs == {}
 
@@ -68,10 +77,10 @@ def test_no_process_leaves_no_descriptor(yard: Make, turning: Turning) -> None:
 @pytest.mark.parametrize("first", ["answer", "exit"])
 def test_the_exit_may_come_before_the_answer(yard: Make, turning: Turning, first: str) -> None:
     answers: list[Done] = []
-    place = yard(lambda wanted, done: answers.append(done))
+    place = yard(lambda wanted, again, done: answers.append(done))
     before = descriptors()
     owner = Owner()
-    Process(place, Kind(), owner).start("c", ["x"])
+    owner.process(place).start("c", ["x"])
     (waiting,) = place.door.execs.values()
     _, stdout, _, exit_fd = (os.dup(fd) for fd in waiting.outer())
     if first == "answer":
@@ -80,14 +89,15 @@ def test_the_exit_may_come_before_the_answer(yard: Make, turning: Turning, first
     os.write(exit_fd, (7 << 8).to_bytes(4, "little"))
     turning.loop.later(0.05, lambda: answers[0](Execed(pid=1), None) if first == "exit" else None)
     turning.until(lambda: owner.code >= 0)
-    assert (owner.code, owner.out[1], owner.begun) == (7, b"last words", True)
+    assert (owner.code, owner.out(1), owner.begun) == (7, b"last words", True)
+    owner.locker.close_all()
     assert descriptors() == before + 4  # ours of this test
 
 
 def test_the_answer_may_come_before_the_process_is_introduced(yard: Make, turning: Turning) -> None:
-    place = yard(lambda wanted, done: done(Execed(pid=1), None))
+    place = yard(lambda wanted, again, done: done(Execed(pid=1), None))
     owner = Owner()
-    Process(place, Kind(), owner).start("c", ["x"])
+    owner.process(place).start("c", ["x"])
     (id,) = place.door.execs
     child = os.fork()
     if child == 0:
@@ -106,9 +116,9 @@ def test_the_answer_may_come_before_the_process_is_introduced(yard: Make, turnin
 
 def test_a_fork_server_that_died_leaves_the_kernel_to_tell(yard: Make, turning: Turning) -> None:
     answers: list[Done] = []
-    place = yard(lambda wanted, done: answers.append(done))
+    place = yard(lambda wanted, again, done: answers.append(done))
     owner = Owner()
-    one = Process(place, Kind(), owner)
+    one = owner.process(place)
     one.start("c", ["x"])
     pid = os.posix_spawnp("sh", ["sh", "-c", "exit 6"], os.environ)
     one.forked(pid, os.pidfd_open(pid))
@@ -124,29 +134,32 @@ def test_a_fork_server_that_died_leaves_the_kernel_to_tell(yard: Make, turning: 
 
 def test_what_a_dead_executor_had_forked_is_ended(yard: Make, turning: Turning) -> None:
     answers: list[Done] = []
-    place = yard(lambda wanted, done: answers.append(done))
+    place = yard(lambda wanted, again, done: answers.append(done))
     before = descriptors()
     owner = Owner()
-    one = Process(place, Kind(), owner)
+    one = owner.process(place)
     one.start("c", ["x"])
     pid = os.posix_spawnp("sleep", ["sleep", "100"], os.environ, setsid=True)
     one.forked(pid, os.pidfd_open(pid))
     answers[0](None, Aborted("the executor died"))
     assert owner.error
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9
+    owner.locker.close_all()
     assert descriptors() == before
 
 
 def test_one_that_was_left_may_go_on(yard: Make, turning: Turning) -> None:
     answers: list[Done] = []
-    place = yard(lambda wanted, done: answers.append(done))
+    place = yard(lambda wanted, again, done: answers.append(done))
     before = descriptors()
-    one = Process(place, Kind(), Owner())
+    owner = Owner()
+    locker = owner.locker
+    one = owner.process(place)
     one.start("c", ["x"])
     (waiting,) = place.door.execs.values()
     exit_fd = os.dup(waiting.outer()[-1])
     answers[0](Execed(pid=1), None)
-    one.close()
+    one.leave(lambda: locker.close_all())
     poll = select.poll()
     poll.register(exit_fd, 0)
     assert poll.poll(0) == []  # its exit has a reader: the fork server lets it live

@@ -40,9 +40,17 @@ def held(tmp_path: Path) -> Held:
     return Held(tmp_path / "a.log")
 
 
+def step(one: Pump, log: LogFile | None) -> bytes | None:
+    block = one.look(log)
+    if block:
+        assert one.look(log) == block, "what was not committed is shown again"
+        one.commit(log, block)
+    return block
+
+
 def drained(one: Pump, log: LogFile | None) -> bytes:
     out = b""
-    while block := one.step(log):
+    while block := step(one, log):
         out += block
     return out
 
@@ -64,7 +72,7 @@ def test_no_log_moves_the_bytes_all_the_same(held: Held) -> None:
     one = held.pump()
     os.write(held.write, b"one\ntw")
     assert drained(one, None) == b"one\ntw"
-    assert one.step(None) is None
+    assert step(one, None) is None
 
 
 def test_a_full_disk_drops_whole_batches_and_leaves_whole_lines(held: Held) -> None:
@@ -72,7 +80,7 @@ def test_a_full_disk_drops_whole_batches_and_leaves_whole_lines(held: Held) -> N
     one = held.pump()
     os.write(held.write, b"lost\n")
     with pytest.raises(OSError, match="Invalid argument"):  # a device cannot be cut back; a file can
-        one.step(full)
+        step(one, full)
 
 
 def test_the_end_of_a_stream_is_remembered(held: Held) -> None:
@@ -81,7 +89,8 @@ def test_the_end_of_a_stream_is_remembered(held: Held) -> None:
     drained(held.pump(), held.log)
     again = held.pump()
     assert again.ended
-    assert again.step(held.log) == b""
+    assert (again.read, again.logged) == (1, 1)
+    assert step(again, held.log) == b""
     assert held.text() == b"x"
 
 
@@ -105,7 +114,7 @@ def pump_on(held: Held) -> None:
     one = held.pump()
     poll = select.poll()
     poll.register(held.source, select.POLLIN)
-    while one.step(held.log) != b"":
+    while step(one, held.log) != b"":
         poll.poll(50)
 
 
@@ -132,3 +141,21 @@ def test_killed_anywhere_every_byte_is_logged_once(held: Held) -> None:
     pump_on(held)
     assert kills > 20
     assert held.text() == data
+
+
+def test_a_flush_that_was_killed_leaves_what_is_staged(held: Held) -> None:
+    one = held.pump()
+    os.write(held.write, b"end")
+    drained(one, held.log)
+    os.write(held.write, b"more\n")
+    assert one.look(held.log) == b"more\n"
+
+    def killed(count: int) -> None:
+        raise KeyboardInterrupt
+
+    one._drop = killed  # type: ignore[method-assign]
+    page = one._page.set
+    one._page.set = lambda slot, phase: killed(0) if phase == 0 else page(slot, phase)  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        one.flush(held.log)
+    assert drained(held.pump(), held.log) == b"more\n"

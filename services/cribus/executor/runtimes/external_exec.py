@@ -14,7 +14,7 @@ from cribus.executor.runtimes import command, console
 from cribus.executor.shims import Shim
 from cribus.executor.state import Record
 from cribus.linux import fds as descriptors
-from cribus.linux import files
+from cribus.linux import files, process
 
 _CHILD = "cribus.executor.child.outside_exec:main"
 _DEADLINE = 30.0  # seconds until the program must have been executed
@@ -42,7 +42,7 @@ async def run(node: Node, request: Exec, record: Record, what: tuple[Shim, list[
             master = await terminal.master(_DEADLINE)
             stack.callback(os.close, master)
             _hand_over(given[0], master)
-        return Execed(pid=pid)
+        return Execed(pid=pid, started=process.start_time(pid))
 
 
 def _process(node: Node, request: Exec) -> dict[str, Any]:
