@@ -93,3 +93,8 @@ def test_the_fork_server_of_the_executor() -> None:
 def test_a_shim() -> None:
     found = loaded("forkserver", "shim")
     assert found & SHIM_FORBIDDEN == set()
+
+
+def test_the_command_line_of_the_executor_starts_cold() -> None:
+    found = loaded("executor/runc_cli")
+    assert found & {"asyncio", "nats", "msgspec", "msgpack", "logging", "dataclasses", "argparse", "grpc"} == set()

@@ -14,16 +14,15 @@ from cribus.api.executor import Exec, Execed
 from cribus.executor import state, waiting
 from cribus.executor.child import failure
 from cribus.executor.node import Node
-from cribus.executor.plan import build, process
+from cribus.executor.plan import build, exec
 from cribus.executor.runtimes import external_exec
 from cribus.executor.shims import Shim
-from cribus.linux import files, namespaces
+from cribus.linux import files
 from cribus.linux import process as linux_process
 from cribus.steps import Step
 
 _CHILD = "cribus.executor.child.exec:main"
 _DEADLINE = 30.0  # seconds until the program must have been executed
-_ALWAYS = namespaces.CLONE_NEWNS | namespaces.CLONE_NEWNET | namespaces.CLONE_NEWIPC | namespaces.CLONE_NEWUTS
 _GIVEN = Step("executor.exec.descriptors")
 _FORKED = Step("executor.exec.forked")
 _TOLD = Step("executor.exec.told")
@@ -97,16 +96,8 @@ def _request(node: Node, request: Exec, spec: dict[str, Any], record: state.Reco
         "cwd": request.cwd or base.get("cwd") or "/",
         "terminal": request.tty,
     }
-    wanted = build.namespaces_of(spec)
-    flags = _ALWAYS | (build.KINDS["cgroup"] if "cgroup" in wanted else 0)
-    return {
-        "_pidns": 0,
-        "_exit_fd": 3 + (1 if request.tty else 3),
-        "flags": flags,
-        "users": bool(wanted.get("user")),
-        "cgroups": node.tree.join_self_paths(record.cgroup),
-        "process": process.plan(asked, spec.get("linux") or {}, node.host),
-    }
+    made = exec.plan(asked, spec, (node.tree.join_self_paths(record.cgroup), node.host))
+    return {**made, "_pidns": 0, "_exit_fd": 3 + (1 if request.tty else 3)}
 
 
 async def _executed(node: Node, request: Exec, sync: int, pidfd: int) -> None:

@@ -48,6 +48,7 @@ def layer(program: bytes, applets: list[str]) -> bytes:
         for applet in applets:
             info = tarfile.TarInfo(f"bin/{applet}")
             info.type, info.linkname = tarfile.LNKTYPE, "bin/busybox"
+            info.mode = 0o755  # others take a link's mode for its file's
             if applet != "busybox":
                 tar.addfile(info)
         for name, data in _FILES.items():

@@ -32,6 +32,7 @@ class Place(NamedTuple):
     bundle: str  # <run>/containers/<id>
     cgroup: str  # path below each hierarchy
     join: list[str]  # files into which init writes "0"
+    id: str = ""  # empty: the bundle's name
 
 
 class Plan(NamedTuple):
@@ -79,7 +80,7 @@ def _hooks(spec: dict[str, Any], place: Place) -> dict[str, Any]:
     inside = {kind: hooks.of(spec, kind) for kind in hooks.INSIDE}
     if not any(inside.values()) and not hooks.of(spec, *hooks.BEFORE):
         return {}
-    state = hooks.base(spec, os.path.basename(place.bundle), place.bundle)
+    state = hooks.base(spec, place.id or os.path.basename(place.bundle), place.bundle)
     return {**inside, "state": json.dumps(state)}
 
 

@@ -1,13 +1,15 @@
 """User and group ids of a user namespace, seen from the host. Source: user_namespaces(7). Pure."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cribus.api.executor import IdMap
 from cribus.errors import InvalidArgument
 
+if TYPE_CHECKING:  # the command line loads no messages
+    from cribus.api.executor import IdMap
 
-def text(maps: Sequence[IdMap]) -> str:
+
+def text(maps: "Sequence[IdMap]") -> str:
     """The lines of /proc/<pid>/uid_map. Raises InvalidArgument for none or an empty one."""
     if not maps or any(one.size < 1 for one in maps):
         raise InvalidArgument("a user namespace needs a mapping of at least one id for users and for groups")

@@ -94,6 +94,12 @@ def options(given: list[str]) -> Options:
     return found
 
 
+def known() -> list[str]:
+    """Every option that is not a file system's own."""
+    deep = [f"r{word}" for word in (*_PROPAGATION, *_ATTRIBUTES)]
+    return sorted({*_FLAGS, *_PROPAGATION, *deep, "bind", "rbind", "idmap", "ridmap"})
+
+
 def flags(words: list[str]) -> int:
     """mount(2)'s flags for these words; the later one wins."""
     total = 0

@@ -44,6 +44,11 @@ def plan(process: dict[str, Any], linux: dict[str, Any], host: Host) -> dict[str
     }
 
 
+def known() -> list[str]:
+    """The capabilities that there are."""
+    return list(_BITS)
+
+
 def _capabilities(sets: dict[str, Any], host: Host) -> dict[str, int]:
     made = {name: sum({_bit(one) for one in sets.get(name) or []}) for name in _SETS}
     return {**made, "may": host.capabilities, "all": (1 << (host.last_capability + 1)) - 1}

@@ -79,6 +79,11 @@ def _library() -> ctypes.CDLL:
     return library
 
 
+def known() -> list[str]:
+    """The actions that there are."""
+    return list(_ACTIONS)
+
+
 def flags(profile: dict[str, Any]) -> int:
     """The seccomp(2) flags that a profile asks for. Raises InvalidArgument for one that is unknown."""
     total = 0

@@ -1,0 +1,26 @@
+"""features: what can be asked for. Source: runtime-spec features.md."""
+
+import json
+import sys
+
+from cribus.executor.plan import mounts, process, seccomp
+from cribus.oci import validate
+
+
+def features() -> int:
+    """Printed as JSON."""
+    document = {
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": "1.3.0",
+        "hooks": list(validate.HOOKS),
+        "mountOptions": mounts.known(),
+        "linux": {
+            "namespaces": [kind for kind in validate.NAMESPACES if kind != "time"],
+            "capabilities": process.known(),
+            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": False},
+            "seccomp": {"enabled": True, "actions": seccomp.known()},
+            "mountExtensions": {"idmap": {"enabled": True}},
+        },
+    }
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    return 0
