@@ -6,6 +6,7 @@ import json
 import socket
 import struct
 import threading
+import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Any
 from tests.registry import Registry
 
 TOKEN = "a-token-of-this-test"
+IDENTITY = "an-identity-of-this-test"
 USER, PASSWORD = "me", "secret"
 
 
@@ -48,6 +50,7 @@ class Front:
     registry: Registry
     host: str = ""
     asked: list[tuple[str, str]] = field(default_factory=list)  # (path, Range header)
+    given: set[str] = field(default_factory=set)  # Authorization headers
     rules: list[Rule] = field(default_factory=list)
     demand: str = ""  # basic, bearer, or nothing
     stalled: threading.Event = field(default_factory=threading.Event)
@@ -71,6 +74,12 @@ class Front:
         if self.demand == "bearer" and given != f"Bearer {TOKEN}":
             return f'Bearer realm="http://{self.host}/token",service="tests",scope="repository:x:pull"'
         return ""
+
+    def refreshed(self, form: dict[str, list[str]]) -> Answer:
+        """The token for an identity token (distribution's token authentication, OAuth2)."""
+        if form.get("grant_type") != ["refresh_token"] or form.get("refresh_token") != [IDENTITY]:
+            return Answer(401, {}, b"{}")
+        return Answer(200, {"Content-Type": "application/json"}, json.dumps({"access_token": TOKEN}).encode())
 
     def token(self, given: str) -> Answer:
         login = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
@@ -127,12 +136,18 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             front.asked.append((self.path, self.headers.get("Range", "")))
             given = self.headers.get("Authorization", "")
+            front.given.add(given)
             if self.path.startswith("/token"):
                 self._send(front.token(given))
             elif challenge := front.challenge(given):
                 self._send(Answer(401, {"WWW-Authenticate": challenge}, b"{}"))
             else:
                 self._send(front.fault(self.path, self._true()))
+
+        def do_POST(self) -> None:
+            front.asked.append((self.path, ""))
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            self._send(front.refreshed(urllib.parse.parse_qs(body)))
 
         def _true(self) -> Answer:
             connection = http.client.HTTPConnection(front.registry.host, timeout=30)

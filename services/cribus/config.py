@@ -42,6 +42,7 @@ class Mirror(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Images(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mirrors: dict[str, Mirror] = {}
     plain_http: list[str] = []  # registry hosts without TLS; loopback always may be
+    pinned: list[str] = []  # references of images that the kubelet must not collect
     max_layer_size: int = 20 << 30  # bytes of a layer's tar: beyond it is a bomb
     concurrent_layers: int = 3
 

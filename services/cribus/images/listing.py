@@ -45,6 +45,7 @@ def described(node: Node, image: Image) -> CriImage:
         uid=int(name) if name.isdigit() else None,
         username="" if name.isdigit() else name,
         spec=ImageSpec(image=image.id),
+        pinned=any(node.store.find(one) is image for one in node.settings.pinned),
     )
 
 
@@ -107,12 +108,16 @@ async def remove(node: Node, request: RemoveImageRequest) -> RemoveImageResponse
 
 
 async def fs_info(node: Node, request: ImageFsInfoRequest) -> ImageFsInfoResponse:
-    """CRI ImageFsInfo, from a count that is kept: nothing is walked here."""
-    used, inodes = node.usage()
-    usage = FilesystemUsage(
-        timestamp=time.time_ns(),
-        fs_id=FilesystemIdentifier(mountpoint=str(node.root)),
-        used_bytes=used,
-        inodes_used=inodes,
-    )
-    return ImageFsInfoResponse(image_filesystems=[usage], container_filesystems=[usage])
+    """CRI ImageFsInfo. What images take is counted as they come and go; what containers have written is
+    looked at now and then, as their writable layers must be walked for it."""
+    written = await node.written()
+    described = [
+        FilesystemUsage(
+            timestamp=at,
+            fs_id=FilesystemIdentifier(mountpoint=str(node.root)),
+            used_bytes=used.bytes,
+            inodes_used=used.inodes,
+        )
+        for used, at in ((node.usage(), time.time_ns()), written)
+    ]
+    return ImageFsInfoResponse(image_filesystems=described[:1], container_filesystems=described[1:])

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import subprocess
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 Tell = Callable[[str, Progress], Awaitable[None]]
 _logger = logging.getLogger(__name__)
+_COUNTED = 10_000_000_000  # ns for which a count of what containers have written holds
 _GRACE = 3600.0  # seconds for which what an interrupted pull has brought waits for the next one
 
 
@@ -53,6 +55,8 @@ class Node:
         self.content = Content(root)
         self.snapshots = Snapshots(root, self.trash)
         self.store = Store(root)
+        self._counting = asyncio.Lock()
+        self._written = (Usage(0, 0), 0)
         self.menders = asyncio.Semaphore(2)
         self.pulls: dict[object, asyncio.Task[str]] = {}
         self.bringing: dict[str, asyncio.Task[None]] = {}  # by diff id and by digest
@@ -134,6 +138,14 @@ class Node:
         layers = self.snapshots.layers.values()
         size = sum(self.content.sizes.values()) + sum(one.bytes for one in layers)
         return Usage(size, len(self.content.sizes) + sum(one.inodes for one in layers))
+
+    async def written(self) -> tuple[Usage, int]:
+        """What all containers have written, and when that was counted (ns): at most 10 s ago."""
+        async with self._counting:
+            if time.time_ns() - self._written[1] > _COUNTED:
+                used = await asyncio.to_thread(self.snapshots.written)
+                self._written = (used, time.time_ns())
+        return self._written
 
     def lower(self, image: Image) -> list[str]:
         """The image's layers as overlayfs wants them, top first."""

@@ -75,11 +75,12 @@ def unpack(chunks: Chunks, root: str) -> Unpacked:
     total = Unpacked()
     layer = _Layer(root)
     try:
-        for entry in entries(chunks):
-            total.inodes += 1
-            if total.inodes > _MOST_ENTRIES:
+        for count, entry in enumerate(entries(chunks)):
+            if count >= _MOST_ENTRIES:
                 raise InvalidArgument(f"the layer has more than {_MOST_ENTRIES} entries")
-            total.size += -(-entry.size // _BLOCK) * _BLOCK
+            if entry.type != "1":
+                total.inodes += 1
+            total.size += _BLOCK if entry.type == "5" else -(-entry.size // _BLOCK) * _BLOCK
             left = padding(entry.size)
             _one(layer, entry, chunks)
             if left:
@@ -90,6 +91,9 @@ def unpack(chunks: Chunks, root: str) -> Unpacked:
         if "" not in described:
             layer.folders.implied[""] = None
         total.folders = [name for name in layer.folders.implied if name not in described]
+        made = len(list(filter(None, total.folders)))
+        total.inodes += made
+        total.size += made * _BLOCK
         total.links = layer.links
     finally:
         layer.folders.close()
