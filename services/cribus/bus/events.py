@@ -1,6 +1,7 @@
 """News: a JetStream stream a node, with sequence numbers and replay.
 
-Publishing never waits for the bus: events queue here in order and go out as soon as it takes them.
+Publishing never waits for the bus: events queue here in order and go out as soon as it takes them,
+and wait in a file beside (spool.py), so that they outlive this process.
 The message id lets the stream drop the repeat of an event whose acknowledgement was lost.
 """
 
@@ -20,6 +21,7 @@ from nats.js.errors import NotFoundError
 from cribus.api.events import Event
 from cribus.bus import codec, subjects
 from cribus.bus.connection import Connection
+from cribus.bus.spool import Spool
 from cribus.errors import CribusError, InvalidArgument, Unavailable
 from cribus.steps import Step
 
@@ -46,10 +48,13 @@ def message_id(event: Event) -> str:
 class Events:
     """Publishing and reading the node's events."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, spool: Spool) -> None:
         self._connection = connection
         self._stream = subjects.event_stream(connection.node)
-        self._spool: asyncio.Queue[tuple[Event, asyncio.Future[None]]] = asyncio.Queue()
+        self._spool = spool
+        self._queue: asyncio.Queue[bytes] = asyncio.Queue()
+        for left in spool.left():
+            self._queue.put_nowait(left)
 
     @property
     def _js(self) -> JetStreamContext:
@@ -76,17 +81,10 @@ class Events:
         await self._connection.while_up(attempt)
 
     async def publish(self, event: Event) -> None:
-        """Queue an event; `pump` sends it."""
-        self._queued(event)
-
-    async def deliver(self, event: Event) -> None:
-        """The same, and wait, for as long as the bus is away, until the stream has it."""
-        await asyncio.shield(self._queued(event))
-
-    def _queued(self, event: Event) -> asyncio.Future[None]:
-        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._spool.put_nowait((event, stored))
-        return stored
+        """Queue an event; `pump` sends it, or that of the next process of this service."""
+        packed = codec.pack_message(event)
+        self._spool.add(packed)
+        self._queue.put_nowait(packed)
 
     async def last(self) -> int:
         """The sequence number of the newest event, 0 when there never was one. Raises Unavailable."""
@@ -112,28 +110,37 @@ class Events:
     async def pump(self) -> None:
         """Send queued events, in order, each until the stream has it. Runs as a task."""
         while True:
-            event, stored = await self._spool.get()
+            packed = await self._queue.get()
             try:
-                await self._publish_acknowledged(event)
-                stored.set_result(None)
+                await self._publish_acknowledged(packed)
             finally:
-                self._spool.task_done()
+                self._queue.task_done()
+            if self._queue.empty():
+                self._spool.clear()
 
     async def flushed(self, seconds: float) -> None:
         """Wait for the queue to be empty, at most so long; logs what could not be sent."""
         try:
             async with asyncio.timeout(seconds):
-                await self._spool.join()
+                await self._queue.join()
         except TimeoutError:
-            _logger.error("events not sent", extra={"count": self._spool.qsize() + 1})
+            _logger.warning("events not sent yet", extra={"count": self._queue.qsize() + 1})
 
-    async def _publish_acknowledged(self, event: Event) -> None:
+    def close(self) -> None:
+        """Leave the rest to the next process of this service."""
+        self._spool.close()
+
+    async def _publish_acknowledged(self, packed: bytes) -> None:
+        try:
+            event = codec.unpack_message(Event, packed)
+        except InvalidArgument as error:  # of a version that says it otherwise
+            _logger.error("an event in the spool is none", extra={"cause": error.message})
+            return None
         subject = subjects.event(self._connection.node, event.kind, event.id)
 
         async def attempt() -> None:
             try:
-                headers = {"Nats-Msg-Id": message_id(event)}
-                await self._js.publish(subject, codec.pack_message(event), headers=headers)
+                await self._js.publish(subject, packed, headers={"Nats-Msg-Id": message_id(event)})
             except (NotFoundError, NatsError):
                 await self.ensure()
                 raise

@@ -22,6 +22,7 @@ from cribus.bus.connection import Connection
 from cribus.bus.events import Events, Seen
 from cribus.bus.history import History
 from cribus.bus.kv import Records
+from cribus.bus.spool import Spool
 from cribus.config import Settings
 
 VERSION = "0.1.0"
@@ -31,11 +32,11 @@ _logger = logging.getLogger(__name__)
 class Bus:
     """What a process does on the bus. `connection` is for streams and subscriptions of its own."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, spool: Spool) -> None:
         self.connection = connection
         self.node = connection.node
         self.kv = Records(connection)
-        self.events = Events(connection)
+        self.events = Events(connection, spool)
         self.history = History(connection)
         self.trace = trace.Trace(connection)
 
@@ -70,7 +71,7 @@ async def connect(settings: Settings, service: str) -> AsyncIterator[Bus]:
     """The bus as `service` sees it. Waits for the bus as long as it takes."""
     connection = Connection(credentials.login(settings, service))
     await connection.open()
-    bus = Bus(connection)
+    bus = Bus(connection, Spool(f"{settings.run}/events/{service}"))
     steps.heard = bus.trace.heard
     pump = asyncio.create_task(bus.events.pump())
     admin = await micro.add_service(
@@ -83,6 +84,7 @@ async def connect(settings: Settings, service: str) -> AsyncIterator[Bus]:
         await bus.events.flushed(2.0)
         pump.cancel()
         await asyncio.gather(pump, return_exceptions=True)
+        bus.events.close()
         if connection.up.is_set():
             await admin.stop()
         await connection.close()

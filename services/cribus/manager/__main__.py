@@ -28,7 +28,7 @@ async def main() -> None:
         await bus.trace.ensure()
         ledger = Ledger(f"{settings.run}/records", bus.kv)
         node = await open_node(settings, bus.call, bus.publish, ledger)
-        node.listened, node.deliver = bus.connection.listened, bus.events.deliver
+        node.listened = bus.connection.listened
         tasks = [asyncio.create_task(follow_exits(bus, node)), asyncio.create_task(ledger.mirror())]
         try:
             await reconcile(node)

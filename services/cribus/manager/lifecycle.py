@@ -97,10 +97,10 @@ async def gone(node: Node, record: Sandbox | Container) -> None:
         known = node.records.latest(record)
         if known is None:
             return
-        # In the stream before the store forgets: after a crash in between the removal is done again,
+        # In the spool before the store forgets: after a crash in between the removal is done again,
         # and the stream drops the repeat by its time.
         for kind in _last_words(known):
-            await _tell(node.deliver, news.of(node, known, kind, known.changed_at))
+            await _tell(node.publish, news.of(node, known, kind, known.changed_at))
         with _FORGET[type(known)].of(known.id):
             await node.records.delete(known)
 

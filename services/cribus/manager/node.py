@@ -66,7 +66,6 @@ class Node:
         self.settings = settings
         self.call = call
         self.publish = publish
-        self.deliver = publish  # as publish, and the stream has the event when it returns
         self.records = below.records
         self.network = below.network
         self.tree = below.tree

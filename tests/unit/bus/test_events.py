@@ -96,7 +96,8 @@ def test_news_from_before_there_was_a_bus_is_forwarded(with_server: Any) -> None
 def test_a_reader_of_what_is_new_misses_nothing_of_a_time_when_the_bus_was_away(with_server: Any) -> None:
     async def scenario(server: Any) -> None:
         async with service.connect(server.settings, "manager") as bus:
-            await bus.events.deliver(Event(kind=EXITED, id="old", at=1))
+            await bus.events.publish(Event(kind=EXITED, id="old", at=1))
+            await bus.events.flushed(10)
             reader = bus.follow()
             first = asyncio.ensure_future(anext(reader))
             await _readers(bus, 1)
@@ -117,7 +118,8 @@ def test_a_reader_that_the_server_forgot_reads_on(with_server: Any, monkeypatch:
     async def scenario(server: Any) -> None:
         async with service.connect(server.settings, "manager") as bus:
             for number in range(3):
-                await bus.events.deliver(Event(kind=EXITED, id=f"{number}", at=1))
+                await bus.events.publish(Event(kind=EXITED, id=f"{number}", at=1))
+                await bus.events.flushed(10)
             reader = bus.follow(since=0)
             assert (await anext(reader)).event.id == "0"
             await _readers(bus, 0)  # it was slow, and is not known any more
@@ -131,7 +133,8 @@ def test_a_reader_that_the_server_forgot_reads_on(with_server: Any, monkeypatch:
 def test_a_reader_is_gone_from_the_server_when_it_is_closed(with_server: Any) -> None:
     async def scenario(server: Any) -> None:
         async with service.connect(server.settings, "manager") as bus:
-            await bus.events.deliver(Event(kind=EXITED, id="a", at=1))
+            await bus.events.publish(Event(kind=EXITED, id="a", at=1))
+            await bus.events.flushed(10)
             readers = [bus.follow(since=0) for _ in range(5)]
             for reader in readers:
                 await anext(reader)
@@ -149,7 +152,8 @@ def test_what_is_no_event_keeps_nobody_from_those_behind_it(with_server: Any) ->
             await bus.events.ensure()
             for durable in ("", "manager"):
                 await bus.connection.nats.jetstream().publish("cribus.unit.events.exited.x", b"rubbish")
-                await bus.events.deliver(Event(kind=EXITED, id="after", at=len(durable)))
+                await bus.events.publish(Event(kind=EXITED, id="after", at=len(durable)))
+                await bus.events.flushed(10)
                 async with asyncio.timeout(10):
                     seen = await anext(bus.follow(since=0, durable=durable))
                 assert seen.event.id == "after"
@@ -161,11 +165,13 @@ def test_a_stream_that_was_lost_is_read_from_its_new_beginning(with_server: Any)
     async def scenario(server: Any) -> None:
         async with service.connect(server.settings, "manager") as bus:
             for number in range(3):
-                await bus.events.deliver(Event(kind=EXITED, id=f"{number}", at=1))
+                await bus.events.publish(Event(kind=EXITED, id=f"{number}", at=1))
+                await bus.events.flushed(10)
             reader = bus.follow(since=2)
             assert (await anext(reader)).sequence == 3
             await bus.connection.nats.jetstream().delete_stream("cribus_unit_events")
-            await bus.events.deliver(Event(kind=EXITED, id="new", at=2))
+            await bus.events.publish(Event(kind=EXITED, id="new", at=2))
+            await bus.events.flushed(10)
             async with asyncio.timeout(40):
                 assert (await anext(reader)).event.id == "new"
             await reader.aclose()
@@ -178,3 +184,22 @@ async def _readers(bus: service.Bus, count: int) -> None:
     async with asyncio.timeout(20):
         while (await bus.events._state()).consumer_count != count:
             pass
+
+
+def test_what_a_killed_process_had_to_tell_is_told_by_the_next(with_server: Any) -> None:
+    async def scenario(server: Any) -> None:
+        async with service.connect(server.settings, "manager") as bus:
+            await bus.events.ensure()
+            await server.kill()
+            await bus.connection.down.wait()
+            for number in range(3):
+                await bus.events.publish(Event(kind=EXITED, id=f"{number}", at=1))
+            bus.events.close()  # with it the lock goes, as when the kernel ends a process
+            await server.start()
+            async with service.connect(server.settings, "manager") as successor:
+                await successor.events.flushed(10)
+                assert await successor.events.last() >= 3
+            async with service.connect(server.settings, "manager") as third:
+                assert await third.events.last() == await bus.events.last()  # nothing is told twice
+
+    with_server(scenario)

@@ -128,22 +128,19 @@ def test_a_container_is_told_to_be_created_once_also_when_its_start_was_undone(w
     run(story())
 
 
-def test_the_store_forgets_when_the_stream_has_the_removal(world: World, run: Run) -> None:
+def test_the_removal_is_told_before_the_store_forgets(world: World, run: Run) -> None:
     async def story() -> None:
         await lifecycle.begin(world.node, BOX)
         await lifecycle.move(world.node, BOX, State.CREATED)
-        stored = asyncio.Event()
+        there: list[bool] = []
 
-        async def deliver(event: events.Event) -> None:
+        async def publish(event: events.Event) -> None:
             assert event.kind == events.CONTAINER_REMOVED
-            await stored.wait()
+            there.append(bool(world.store.data))
 
-        world.node.deliver = deliver
-        going = asyncio.ensure_future(lifecycle.gone(world.node, BOX))
-        await asyncio.sleep(0)
-        assert world.store.data
-        stored.set()
-        await going
+        world.node.publish = publish
+        await lifecycle.gone(world.node, BOX)
+        assert there == [True]
         assert not world.store.data
 
     run(story())
