@@ -1,5 +1,6 @@
-"""Deleting at leisure: what is deleted is renamed into one directory at once, and emptied from there by
-a process of low priority, which no depth of a tree and no number of files troubles.
+"""Deleting at leisure: what is deleted is renamed into one directory at once, and emptied from there. A
+few entries, as a container's writable layer has, are deleted here; a larger tree by a process of low
+priority, which no depth and no number of files troubles.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import subprocess
 import threading
 from pathlib import Path
 
+_FEW = 64  # entries of a tree that is deleted here
 _logger = logging.getLogger(__name__)
 
 
@@ -53,7 +55,7 @@ class Trash:
                 done.set()
 
     def _delete(self) -> None:
-        names = os.listdir(self._folder)
+        names = [name for name in os.listdir(self._folder) if not _deleted(self._folder / name)]
         if names:
             argv = ["nice", "-n", "19", "rm", "-rf", "--one-file-system", "--", *names[:1000]]
             ended = subprocess.run(argv, cwd=self._folder, stdin=subprocess.DEVNULL, capture_output=True)
@@ -61,3 +63,25 @@ class Trash:
                 _logger.warning("trash is not empty", extra={"cause": ended.stderr.decode(errors="replace")[:500]})
             elif len(names) > 1000:
                 self._delete()
+
+
+def _deleted(path: Path) -> bool:
+    """Whether this file or tree is gone; one of more than a few entries, or with a mount in it, is not touched."""
+    folders, files = [], []
+    try:
+        device = os.lstat(path).st_dev
+        for folder, below, names in os.walk(path):
+            links = [name for name in below if os.path.islink(f"{folder}/{name}")]
+            folders.append(folder)
+            files += [f"{folder}/{name}" for name in (*names, *links)]
+            if len(folders) + len(files) > _FEW or os.lstat(folder).st_dev != device:
+                return False
+        if not folders:
+            files.append(str(path))
+        for file in files:
+            os.unlink(file)
+        for folder in reversed(folders):
+            os.rmdir(folder)
+    except OSError:  # the process says it, if it cannot do it either
+        return False
+    return True
