@@ -62,16 +62,15 @@ def method(span: Span) -> str:
 def hanging(story: Story) -> Iterator[Cause]:
     """What is not getting on now, with the request that waits for it."""
     ids = story.ids()
-    mine = [one for one in story.doing if concerns(one.span, story) and story.now - one.span.began > _SLOW]
+    mine = [one for one in story.doing if concerns(one.span, story)]
     waits = next((one.span for one in mine if is_root(one.span)), None)
-    threads = {one.thread for one in mine if one.thread}
-    services = {one.service for one in mine}
-    for one in story.hangs:
-        near = one.service in services or not one.service
-        if one.owner in ids or (mine and not one.owner and (one.thread in threads or near)):
-            yield Cause(CAUSE, _stuck(one, story.now) + _waiting(waits, story.now), _remedy(one))
-    if mine and not story.hangs:
-        steps = ", ".join(dict.fromkeys(one.span.name for one in mine if one.thread)) or mine[0].span.name
+    slow = [one for one in mine if story.now - one.span.began > _SLOW]
+    services = {one.service for one in slow} | {""}
+    found = [one for one in story.hangs if one.owner in ids or (slow and not one.owner and one.service in services)]
+    for one in found:
+        yield Cause(CAUSE, _stuck(one, story.now) + _waiting(waits, story.now), _remedy(one))
+    if slow and not found:
+        steps = ", ".join(dict.fromkeys(one.span.name for one in slow if one.thread)) or slow[0].span.name
         yield Cause(CAUSE, f"it is still in {steps}{_waiting(waits, story.now)}")
 
 

@@ -144,3 +144,15 @@ def test_a_shim_that_was_replaced() -> None:
     detail = {"pid": "5", "how": "SIGKILL from outside", "successor": "6"}
     [found] = causes(story(events=[event(events.SHIM_REPLACED, 5, id=POD, detail=detail)]))
     assert found.text == "its shim (pid 5) ended: SIGKILL from outside; shim pid 6 took over, the containers went on"
+
+
+def test_who_waits_is_told_from_the_first_moment() -> None:
+    hang = Hang(pid=99, thread=99, program="/opt/cni/slow", state="S", owner=POD)
+    waits = doing("RunPodSandbox", 59.9, told={**WHO, "name": "web"})
+    assert "RunPodSandbox, asked by crictl (pid 7)" in _first(story(hangs=[hang], doing=[waits])).text
+
+
+def test_what_hangs_for_another_pod_does_not_hide_that_ours_is_slow() -> None:
+    other = Hang(pid=1, thread=1, program="x", state="D", owner="b" * 64)
+    found = causes(story(hangs=[other], doing=[doing("manager.run.network", 30, 5, id=POD)]))
+    assert [one.text for one in found] == ["it is still in manager.run.network"]
