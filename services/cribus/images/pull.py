@@ -6,21 +6,24 @@ next try finds more of it done.
 
 import asyncio
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from cribus.api import events
-from cribus.api.cri.image import PullImageResponse
+from cribus.api.cri.image import AuthConfig, PullImageResponse
 from cribus.api.cri.sandbox import PullImageRequest
+from cribus.config import Images
 from cribus.errors import DataLoss, InvalidArgument
 from cribus.images import below, bring, manifest
 from cribus.images.content import digest_of
 from cribus.images.node import Node
 from cribus.images.reference import Reference, parse
-from cribus.images.registry.client import Registry
 from cribus.images.store import Image
 from cribus.steps import Step
+
+if TYPE_CHECKING:
+    from cribus.images.registry.client import Registry
 
 ANNOTATION = "cribus.pull"  # its value names the subject that progress is told on
 _CONFIG_LIMIT = 8 << 20  # bytes
@@ -51,8 +54,15 @@ def _over(node: Node, key: object, done: asyncio.Task[str]) -> None:
         done.exception()  # told to whoever waited; without a waiter it is no defect
 
 
+def _registry(settings: Images, reference: Reference, auth: AuthConfig | None) -> "Registry":
+    """For a thread: certificates are read, and with the first pull a library of several MiB."""
+    from cribus.images.registry.client import Registry
+
+    return Registry(settings, reference, auth)
+
+
 async def _pulled(node: Node, reference: Reference, request: PullImageRequest) -> str:
-    registry = await asyncio.to_thread(Registry, node.settings, reference, request.auth)  # it reads certificates
+    registry = await asyncio.to_thread(_registry, node.settings, reference, request.auth)
     told = request.image.annotations.get(ANNOTATION, "") if request.image else ""
     began = time.time()
     source = bring.Source(registry.blob, registry.stop, told, node.settings.concurrent_layers)
@@ -124,7 +134,7 @@ def _stored(node: Node, image: Image, blobs: dict[str, bytes]) -> None:
             node.content.write(data, digest)
 
 
-def _config(node: Node, registry: Registry, digest: str) -> bytes:
+def _config(node: Node, registry: "Registry", digest: str) -> bytes:
     if node.content.has(digest):
         return node.content.read(digest)
     data = b""
