@@ -16,6 +16,7 @@ from cribus.cli.supervisor import configuration, control, daemon
 from cribus.config import Settings
 from cribus.errors import DeadlineExceeded, FailedPrecondition, Unavailable
 
+LEAVING = 150.0  # seconds: a pod that is just being made may wait for a CNI plugin
 TIMEOUT = 60.0  # seconds for the services to end
 
 
@@ -53,7 +54,7 @@ def _pods(settings: Settings, *, up: bool) -> None:
 async def _remove_all(settings: Settings) -> int:
     async with connected(settings) as bus:
         removed = await rm.remove_all(bus)
-        await bus.call(manager.LEAVE, Empty())
+        await bus.call(manager.LEAVE, Empty(), timeout=LEAVING)
         return removed
 
 
