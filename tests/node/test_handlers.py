@@ -11,7 +11,7 @@ import pytest
 from tests import harness, outside
 from tests.harness import Node, until
 
-WRITER = "i=0; while [ $i -lt 400 ]; do echo $i; i=$((i+1)); usleep 5000; done; exit 7"
+WRITER = "trap 'exit 7' TERM; i=0; while :; do echo $i; i=$((i+1)); usleep 5000; done"
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +58,11 @@ def test_kills_lose_nothing(node: Node, pod: str) -> None:
         pids = {"shim": node.shim, "keeper": node.keeper}
         argument = pod if victim == "shim" else container
         os.kill(pids[victim](argument) if victim in pids else node.services()[victim], signal.SIGKILL)
-    assert node.exited(container, 30)["exitCode"] == 7
-    assert node.log_lines(container) == [str(number) for number in range(400)]
+    writes_on(node, container)
+    node.crictl("stop", "-t", "20", container)
+    assert node.exited(container)["exitCode"] == 7
+    lines = node.log_lines(container)
+    assert lines == [str(number) for number in range(len(lines))]
 
 
 def test_what_cannot_be_executed(node: Node, pod: str) -> None:

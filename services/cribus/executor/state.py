@@ -63,8 +63,8 @@ def changed(bundle: str, record: Record, **fields: Any) -> Record:
 def exit_of(node: Node, container: str) -> dict[str, int]:
     """The exit that a witness saw: {"code", "signal", "at"}, or {}.
 
-    The keeper writes it. Where the keeper was killed, the kernel still tells who holds a pidfd, and
-    the executor writes it down in the keeper's place.
+    The keeper writes it. Where the keeper was killed, the kernel still tells who holds a pidfd, of one
+    that nobody has reaped too, and the executor writes it down in the keeper's place.
     """
     bundle = node.bundle(container)
     with contextlib.suppress(FileNotFoundError):
@@ -72,6 +72,8 @@ def exit_of(node: Node, container: str) -> dict[str, int]:
         return found
     held = node.held.get(container)
     status = process.pidfd_exit(held.pidfd) if held else None
+    if status is None and held:
+        status = process.zombie_exit(held.pidfd)
     if status is None:
         return {}
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0

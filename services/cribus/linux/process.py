@@ -53,6 +53,28 @@ def pidfd_exit(pidfd: int) -> int | None:
     return status
 
 
+def zombie_exit(pidfd: int) -> int | None:
+    """The wait status of a process that has died and that nobody has reaped yet, else None.
+
+    Source: proc_pid_stat(5), field 52, which only a zombie of ours or a capable reader shows.
+    """
+    pid = _pid_of(pidfd)
+    fields = _stat(pid) if pid > 0 else []
+    if not fields or fields[0] != b"Z" or _pid_of(pidfd) != pid:  # reaped meanwhile: that pid may be another's
+        return None
+    return int(fields[49])
+
+
+def _pid_of(pidfd: int) -> int:
+    """0 or less when it was reaped."""
+    try:
+        with open(f"/proc/self/fdinfo/{pidfd}", "rb", buffering=0) as file:
+            text = file.read()
+    except FileNotFoundError:
+        return 0
+    return next((int(line[4:]) for line in text.splitlines() if line.startswith(b"Pid:")), 0)
+
+
 def remembers_exits() -> bool:
     """Whether this kernel keeps a reaped process's status for `pidfd_exit`."""
     major, minor = (int(part) for part in os.uname().release.split(".")[:2])

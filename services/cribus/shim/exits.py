@@ -77,6 +77,8 @@ class Death:
             self._watch_folder()
         self._timers.append(self._loop.later(_NO_WITNESS, self._nobody))
         self._look(0)
+        if not self.keeper_lives():
+            self._ask_zombie()
 
     def _watch_folder(self) -> None:
         """For kernels that do not tell: closing an inotify waits some 15 ms for the kernel's readers."""
@@ -109,8 +111,15 @@ class Death:
         if status is not None:
             self._finish(of_status(status))
 
+    def _ask_zombie(self) -> None:
+        """Without its keeper it is somebody's child who may not care to reap it; then it lies there, and shows how."""
+        status = process.zombie_exit(self._pidfd) if self._done is not None else None
+        if status is not None:
+            self._finish(of_status(status))
+
     def _nobody(self) -> None:
         self._ask_kernel()
+        self._ask_zombie()
         if self._done is None:
             return
         if self.keeper_lives():

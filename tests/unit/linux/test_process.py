@@ -57,3 +57,25 @@ def test_name_and_title() -> None:
     os.waitpid(pid, 0)
     os.close(read)
     os.close(write)
+
+
+@pytest.mark.parametrize("status", [0, 7 << 8, signal.SIGKILL])
+def test_a_zombie_shows_how_it_ended(status: int) -> None:
+    pid = os.fork()
+    if pid == 0:
+        if status & 0x7F:
+            os.kill(os.getpid(), status)
+        os._exit(status >> 8)
+    pidfd = os.pidfd_open(pid)
+    select.select([pidfd], [], [], 5)
+    assert process.zombie_exit(pidfd) == status
+    os.waitpid(pid, 0)
+    assert process.zombie_exit(pidfd) is None
+    os.close(pidfd)
+    assert process.zombie_exit(pidfd) is None
+
+
+def test_one_that_lives_shows_nothing() -> None:
+    pidfd = os.pidfd_open(os.getpid())
+    assert process.zombie_exit(pidfd) is None
+    os.close(pidfd)

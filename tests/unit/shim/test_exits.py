@@ -37,7 +37,10 @@ def test_the_keepers_word_counts_first(turning: Turning, tmp_path: Path) -> None
     assert found == [Exit(code=143, signal=15, at=77)]
 
 
-def test_the_kernel_tells_when_the_keeper_has_gone(turning: Turning, tmp_path: Path) -> None:
+def test_the_kernel_tells_when_the_keeper_has_gone(
+    turning: Turning, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cribus.linux.process.zombie_exit", lambda pidfd: None)
     process, pidfd = started("sh", "-c", "exit 9")
     found: list[Exit] = []
     death = Death(turning.loop, str(tmp_path), pidfd, found.append)
@@ -55,12 +58,23 @@ def test_without_a_witness_the_code_is_not_known(
     turning: Turning, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exits, "_NO_WITNESS", 0.1)
+    monkeypatch.setattr("cribus.linux.process.zombie_exit", lambda pidfd: None)  # as for a reader without the right
     process, pidfd = started("true")
     found: list[Exit] = []
     death = Death(turning.loop, str(tmp_path), pidfd, found.append)
     death.keeper_lives = lambda: False
     turning.until(lambda: found)  # a zombie that nobody reaps: even the kernel does not tell
     assert (found[0].code, found[0].known) == (255, False)
+    process.wait()
+
+
+def test_a_new_parent_that_does_not_reap_hides_nothing(turning: Turning, tmp_path: Path) -> None:
+    process, pidfd = started("sh", "-c", "exit 9")
+    found: list[Exit] = []
+    death = Death(turning.loop, str(tmp_path), pidfd, found.append)
+    death.keeper_lives = lambda: False
+    turning.until(lambda: found)
+    assert (found[0].code, found[0].known) == (9, True)
     process.wait()
 
 
