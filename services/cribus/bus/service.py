@@ -111,3 +111,15 @@ async def until_told_to_stop() -> None:
     _logger.info("ready")
     await told.wait()
     _logger.info("stopping")
+
+
+async def until_told_or_gone(fork_server: asyncio.Future[None]) -> int:
+    """The same for a process with a fork server: 0 when it was told to stop, 1 when that has gone, after
+    which only a new start helps."""
+    told = asyncio.create_task(until_told_to_stop())
+    await asyncio.wait({told, fork_server}, return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if not fork_server.done():
+        return 0
+    _logger.error("the fork server has gone; starting again")
+    return 1

@@ -18,9 +18,6 @@ PRELOAD = (
 
 async def main(server: forkserver.Server) -> int:
     """Serve until told to stop, or until the fork server has gone: then only a new start helps."""
-    import asyncio
-    import logging
-
     from cribus import config, log
     from cribus.bus import service
     from cribus.cgroups.layout import open_tree
@@ -37,15 +34,10 @@ async def main(server: forkserver.Server) -> int:
     async with service.connect(settings, "executor") as bus, bus.serve(verbs.table(node)):
         node.keepers.ahead.fill()
         node.pods.ahead.fill()
-        told = asyncio.create_task(service.until_told_to_stop())
-        await asyncio.wait({told, server.closed}, return_when=asyncio.FIRST_COMPLETED)
-        told.cancel()
+        code = await service.until_told_or_gone(server.closed)
     for kind in (node.keepers, node.pods):
         await kind.ahead.close()
-    if server.closed.done():
-        logging.getLogger(__name__).error("the fork server has gone; starting again")
-        return 1
-    return 0
+    return code
 
 
 if __name__ == "__main__":

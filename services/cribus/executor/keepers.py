@@ -58,16 +58,7 @@ def _reader(bundle: str) -> int | None:
 
 def connect(bundle: str) -> socket.socket | None:
     """A connection to the container's keeper, None when there is none."""
-    try:
-        directory = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        return descriptors.connect_at(directory, SOCKET, timeout=0)
-    except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
-        return None
-    finally:
-        os.close(directory)
+    return descriptors.connect_in(bundle, SOCKET)
 
 
 def pid(sock: socket.socket) -> int:

@@ -11,7 +11,6 @@ PRELOAD = ("cribus.images.worker",)
 async def main(server: forkserver.Server) -> int:
     """Serve until told to stop, or until the fork server has gone: then only a new start helps."""
     import asyncio
-    import logging
     import os
     from concurrent.futures import ThreadPoolExecutor
     from pathlib import Path
@@ -30,17 +29,10 @@ async def main(server: forkserver.Server) -> int:
         await asyncio.to_thread(node.open)
         mend.begin(node)
         async with bus.serve(verbs.table(node)):
-            told = asyncio.create_task(service.until_told_to_stop())
-            await asyncio.wait({told, server.closed}, return_when=asyncio.FIRST_COMPLETED)
-            told.cancel()
-    if (
-        node.bringing or node.pulls
-    ):  # a thread that waits for a registry would hold up the end; what has come is on disk
-        os._exit(int(server.closed.done()))
-    if server.closed.done():
-        logging.getLogger(__name__).error("the fork server has gone; starting again")
-        return 1
-    return 0
+            code = await service.until_told_or_gone(server.closed)
+    if node.bringing or node.pulls:
+        os._exit(code)  # a thread that waits for a registry would hold up the end; what has come is on disk
+    return code
 
 
 if __name__ == "__main__":

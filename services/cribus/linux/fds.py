@@ -68,6 +68,20 @@ def connect_at(dirfd: int, name: str, timeout: float | None = None) -> socket.so
     return sock
 
 
+def connect_in(folder: str, name: str) -> "socket.socket | None":
+    """A connection to whoever listens as `name` in this directory; None when nobody does, or accepts."""
+    try:
+        directory = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return connect_at(directory, name, timeout=0)
+    except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):  # the last: it does not accept
+        return None
+    finally:
+        os.close(directory)
+
+
 def splice(source: int, target: int, count: int, flags: int = SPLICE_F_NONBLOCK) -> int:
     """splice(2) between pipes: bytes moved, 0 at the end of the stream. Raises BlockingIOError."""
     return os.splice(source, target, count, flags=flags)

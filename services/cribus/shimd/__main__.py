@@ -11,7 +11,6 @@ PRELOAD = ("cribus.shim.__main__", "cribus.shim.warm")
 async def main(server: forkserver.Server) -> int:
     """Serve until told to stop, or until the fork server has gone: then only a new start helps."""
     import asyncio
-    import logging
 
     from cribus import config, log
     from cribus.ahead import Ahead
@@ -45,18 +44,13 @@ async def main(server: forkserver.Server) -> int:
     ahead.fill()
     try:
         async with service.connect(settings, "shimd") as bus, bus.serve(verbs.table(shims)):
-            told = asyncio.create_task(service.until_told_to_stop())
             teller = asyncio.create_task(bus.events.forward(news))
-            await asyncio.wait({told, server.closed}, return_when=asyncio.FIRST_COMPLETED)
-            told.cancel()
+            code = await service.until_told_or_gone(server.closed)
             teller.cancel()
     finally:
         await shims.close()
         await ahead.close()
-    if server.closed.done():
-        logging.getLogger(__name__).error("the fork server has gone; starting again")
-        return 1
-    return 0
+    return code
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class Shim:
 
 async def find(folder: str) -> Shim | None:
     """The pod's live shim, or None; one that hangs is killed, and counts as none."""
-    sock = _connected(folder)
+    sock = descriptors.connect_in(folder, SOCKET)
     if sock is None:
         return None
     with sock:
@@ -64,7 +64,7 @@ async def find(folder: str) -> Shim | None:
 
 async def healthy(folder: str) -> bool:
     """Whether the pod's shim answers."""
-    sock = _connected(folder)
+    sock = descriptors.connect_in(folder, SOCKET)
     if sock is None:
         return False
     with sock:
@@ -80,19 +80,6 @@ async def gone(shim: Shim) -> None:
         await ended
     finally:
         loop.remove_reader(shim.pidfd)
-
-
-def _connected(folder: str) -> socket.socket | None:
-    try:
-        directory = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        return descriptors.connect_at(directory, SOCKET, timeout=0)
-    except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):  # the last: it does not accept
-        return None
-    finally:
-        os.close(directory)
 
 
 async def _answers(sock: socket.socket, seconds: float) -> bool:

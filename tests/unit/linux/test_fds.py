@@ -64,3 +64,16 @@ def test_close_all_but() -> None:
     os.waitpid(pid, 0)
     os.close(read)
     os.close(write)
+
+
+def test_connect_in(tmp_path: Path) -> None:
+    assert fds.connect_in(str(tmp_path / "none"), "door.sock") is None
+    assert fds.connect_in(str(tmp_path), "door.sock") is None
+    folder = os.open(tmp_path, os.O_RDONLY)
+    listener = fds.listen_at(folder, "door.sock")
+    os.close(folder)
+    client = fds.connect_in(str(tmp_path), "door.sock")
+    assert client is not None
+    client.close()
+    listener.close()
+    assert fds.connect_in(str(tmp_path), "door.sock") is None  # its file is left
