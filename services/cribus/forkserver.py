@@ -8,6 +8,8 @@ Protocol, over a SEQPACKET socketpair; every packet is msgpack:
     client → server   [id, "module:function", request] + descriptors
     server → client   [id, pid, errno, text] + pidfd
 
+    server → client   [0, pid, status, start time]         on a kernel that forgets how processes ended: an orphan did
+
 A request of more than 64 KiB travels in a memfd, as the first descriptor of an empty packet. The child
 gets `function(request, fds)` and ends with what that returns as its exit code. In a request:
 `_exit_fd` is the index of a descriptor to which the server writes the wait status (4 bytes, little
@@ -69,6 +71,7 @@ class Server:
     def __init__(self, sock: socket.socket, pid: int) -> None:
         self.pid = pid
         self._sock = sock
+        self.on_orphan: Callable[[int, int, int], None] = lambda pid, started, status: None
         self._last = 0
         self._waiting: dict[int, asyncio.Future[Spawned]] = {}
         self._closed: asyncio.Future[None] | None = None
@@ -140,6 +143,9 @@ class Server:
             self.close()
             return
         id, pid, number, text = msgpack.unpackb(data)
+        if not id:
+            self.on_orphan(pid, text, number)
+            return
         future = self._waiting.pop(id, None)
         if future is None or future.done():
             for fd in fds:
@@ -216,6 +222,7 @@ class _Loop:
         self._sock = sock
         self._own_pidns = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._exit_fds: dict[int, int] = {}  # pid → where its status goes
+        self._children: set[int] = set()  # that it forked itself
         self._wanted: dict[int, int] = {}  # and back: the child lives while that has a reader
         self._woken, wake = os.pipe()
         for fd in (self._woken, wake):
@@ -242,10 +249,11 @@ class _Loop:
         """Reap whoever has died: children, and orphans of children that were killed."""
         with contextlib.suppress(ChildProcessError):  # there are none left
             while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = self._reap_one()
                 if not pid:
                     return
                 _REAPED.passed()
+                self._children.discard(pid)
                 exit_fd = self._exit_fds.pop(pid, -1)
                 if exit_fd >= 0:
                     with contextlib.suppress(OSError):  # nobody reads any more
@@ -253,6 +261,19 @@ class _Loop:
                     if self._wanted.pop(exit_fd, 0):
                         self._poll.unregister(exit_fd)
                     os.close(exit_fd)
+
+    def _reap_one(self) -> tuple[int, int]:
+        """(pid, status), or (0, 0). On an old kernel this may be the only witness of how an orphan ended."""
+        if process.remembers_exits():
+            return os.waitpid(-1, os.WNOHANG)
+        died = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if died is None:
+            return 0, 0
+        started = process.start_time(died.si_pid)
+        pid, status = os.waitpid(died.si_pid, 0)
+        if pid not in self._children:
+            self._answer([0, pid, status, started], [])
+        return pid, status
 
     def _kill(self, exit_fd: int) -> None:
         """Whoever wanted this child has died. It is not reaped yet, so the pid is still its own."""
@@ -272,6 +293,7 @@ class _Loop:
             id, function, request = _unpacked(data, fds)
             try:
                 pid, pidfd = self._fork(function, request, fds)
+                self._children.add(pid)
                 _FORKED.passed()
             except OSError as error:
                 self._answer([id, 0, error.errno or 0, str(error)], [])

@@ -26,6 +26,10 @@ What `main` gets: {"run": index of the run directory, "answer": index of a SEQPA
 "link" init's last descriptor is a socket to the keeper, for the pty master. On `answer` goes init's pid
 with its pidfd, or "error …". Descriptors that nobody mentions stay open as long as the keeper lives.
 
+When a keeper is killed the shim starts another in its place (`stand_in`), which gets all that the shim has
+copies of. It is not init's parent: who is, a subreaper, reaps it, and the kernel tells of its end whoever
+has a pidfd.
+
 With "orphan": path in init's place, "main" runs an outside runtime, which makes init, writes its pid into
 that file and ends: init is then an orphan, and becomes the keeper's child.
 """
@@ -98,8 +102,7 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
     answer.close()
     for fd in [fds[index] for index in request["spare"]] + [fds[index] for index in request["init"]["fds"]]:
         os.close(fd)
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 2 * _MOST), most))  # init has the limits of its spec
+    _more_files()
     _Store(run, listener, init, hold).serve()
     return 0
 
@@ -144,6 +147,26 @@ def _start_outside(what: "dict[str, Any]", fds: list[int]) -> _Init:
     return _Init(pid, process.pidfd_open(pid), None)
 
 
+def stand_in(run: int, ready: int, hold: "dict[str, int]") -> None:
+    """The whole life of a keeper in place of one that was killed. `hold` has init's pidfd; `run` is the run
+    directory's descriptor, `ready` that of a pipe on which it says that it listens. Raises OSError."""
+    os.setsid()
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    listener = descriptors.listen_at(run, SOCKET)
+    with contextlib.suppress(BrokenPipeError):  # the shim was killed meanwhile; the next one finds the socket
+        os.write(ready, b"1")
+    os.close(ready)
+    _more_files()
+    _Store(run, listener, _Init(0, hold["pidfd"], None), hold).serve()
+
+
+def _more_files() -> None:
+    """Than usual may be open here: after init was made, which has the limits of its spec."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 2 * _MOST), most))
+
+
 class _Store:
     """Serves the protocol until told to end."""
 
@@ -160,9 +183,9 @@ class _Store:
 
     def serve(self) -> None:
         while not (self._ending and self._init.exited):
-            for fd, _ in self._poll.poll():
+            for fd, events in self._poll.poll():
                 if fd == self._init.pidfd:
-                    self._reap()
+                    self._reap(events)
                 elif self._init.link is not None and fd == self._init.link.fileno():
                     self._console(self._init.link)
                 elif fd in self._clients:
@@ -182,11 +205,21 @@ class _Store:
         del self._clients[client.fileno()]
         client.close()
 
-    def _reap(self) -> None:
-        """Init died: reap it, tell its status."""
+    def _reap(self, events: int) -> None:
+        """Init died: reap it, or hear of who did, and tell its status."""
         self._poll.unregister(self._init.pidfd)
-        with _REAPED.of():
-            status = os.waitpid(self._init.pid, 0)[1]
+        if self._init.pid:
+            with _REAPED.of():
+                status = os.waitpid(self._init.pid, 0)[1]
+        else:
+            found = process.pidfd_exit(self._init.pidfd)
+            if found is None and process.remembers_exits() and not events & select.POLLHUP:
+                self._poll.register(self._init.pidfd, 0)  # a hang-up tells that it was reaped
+                return
+            self._init.exited = True
+            if found is None:
+                return
+            status = found
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         code = 128 + number if number else os.WEXITSTATUS(status)
         text = f'{{"code":{code},"signal":{number},"at":{time.time_ns()}}}'

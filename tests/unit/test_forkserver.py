@@ -41,6 +41,16 @@ def fails(request, fds):
 def length(request, fds):
     os.write(fds[0], str(len(request["big"])).encode())
 
+def leaves_one(request, fds):
+    from cribus.linux import process
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(write)
+        os.read(read, 1)  # its parent has ended
+        os._exit(6)
+    os.write(fds[0], repr((pid, process.start_time(pid))).encode())
+
 def wait(request, fds):
     import select
     if request.get("group"):
@@ -145,3 +155,16 @@ def test_a_child_whose_end_nobody_can_hear_is_ended(drive, group: bool) -> None:
         "print(os.waitstatus_to_exitcode((await run('fails', {}))[1]))"
     )
     assert done.stdout == "1 b''\n70\n", done.stderr
+
+
+def test_where_the_kernel_forgets_ends_those_of_orphans_are_told(drive, monkeypatch):  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("CRIBUS_NO_EXIT_INFO", "1")
+    done = drive(
+        "told = asyncio.get_running_loop().create_future()\n"
+        "server.on_orphan = lambda *what: told.set_result(what)\n"
+        "read, write = os.pipe()\n"
+        "await server.run('forkserver_children:leaves_one', {}, [write])\n"
+        "left = eval(os.read(read, 100))\n"
+        "print(await asyncio.wait_for(told, 10) == (*left, 6 << 8))"
+    )
+    assert done.stdout == "True\n", done.stderr

@@ -21,12 +21,14 @@ _MOST_KEPT = 4 << 20  # bytes of answers: beyond it all but the last are forgott
 class Respond:
     """To be called with the result of one request, once, now or later.
 
-    A request is known by `request`, its id. What is given to `when_settled` is called once the answer
-    has reached the bus, or can no longer be asked for.
+    A request is known by `request`, its id; `again` if it was sent before, here or to an earlier process.
+    What is given to `when_settled` is called once the answer has reached the bus, or can no longer be
+    asked for.
     """
 
     def __init__(self, request: str, answer: Callable[["Respond", Message | CribusError], None]) -> None:
         self.request = request
+        self.again = False
         self._answer = answer
         self._settled: Callable[[], None] | None = None
 
@@ -87,6 +89,7 @@ class Server:
         known = self._jobs.get(meta.id)
         if known is None:
             respond = self.expect(meta.id)
+            respond.again = meta.n > 1
             self._jobs[meta.id].replies.add(message.reply)
             self._run(message.subject.split(".")[3], meta, body, respond)
         elif known.answer is None:

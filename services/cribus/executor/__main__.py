@@ -18,10 +18,12 @@ PRELOAD = (
 
 async def main(server: forkserver.Server) -> int:
     """Serve until told to stop, or until the fork server has gone: then only a new start helps."""
+    import functools
+
     from cribus import config, log
     from cribus.bus import service
     from cribus.cgroups.layout import open_tree
-    from cribus.executor import containers, verbs
+    from cribus.executor import containers, state, verbs
     from cribus.executor.node import Node
     from cribus.executor.plan import host
 
@@ -30,6 +32,7 @@ async def main(server: forkserver.Server) -> int:
     tree = open_tree(settings.cgroups.driver, settings.cgroups.root)
     node = Node(settings.run, server, tree, host.look())
     node.handlers = settings.handlers
+    server.on_orphan = functools.partial(state.orphaned, node)
     await containers.adopt(node)
     async with service.connect(settings, "executor") as bus, bus.serve(verbs.table(node)):
         node.keepers.ahead.fill()

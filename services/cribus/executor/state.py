@@ -76,10 +76,25 @@ def exit_of(node: Node, container: str) -> dict[str, int]:
         status = process.zombie_exit(held.pidfd)
     if status is None:
         return {}
+    return _noted(bundle, status)
+
+
+def _noted(bundle: str, status: int) -> dict[str, int]:
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     seen = {"code": 128 + number if number else os.WEXITSTATUS(status), "signal": number, "at": time.time_ns()}
     files.write_atomic(f"{bundle}/{EXIT}", json.dumps(seen).encode())
     return seen
+
+
+def orphaned(node: Node, pid: int, started: int, status: int) -> None:
+    """An orphan was reaped. If it was init of a container whose keeper was killed, nobody else saw its end."""
+    for container in _names(f"{node.run}/containers"):
+        bundle = node.bundle(container)
+        record = load(bundle)
+        if record is not None and (record.pid, record.started) == (pid, started):
+            if not os.path.exists(f"{bundle}/{EXIT}"):
+                _noted(bundle, status)
+            return
 
 
 def alive(record: Record) -> bool:

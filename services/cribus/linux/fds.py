@@ -39,17 +39,20 @@ def recv(sock: socket.socket, maxfds: int = MAX_FDS, size: int = 262144, flags: 
 
 
 def listen_at(dirfd: int, name: str, backlog: int = 64) -> socket.socket:
-    """A SEQPACKET socket that listens as `name` in a directory; one left there before is replaced.
+    """A SEQPACKET socket that listens as `name` in a directory; one left there before is replaced by rename:
+    whoever sees it is heard.
 
     Bound through /proc/self/fd, because a socket's path may have 107 bytes only.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
+        temporary = f"{name}.{os.getpid()}.tmp"
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=dirfd)
-        sock.bind(f"/proc/self/fd/{dirfd}/{name}")
-        os.chmod(name, 0o600, dir_fd=dirfd)
+            os.unlink(temporary, dir_fd=dirfd)
+        sock.bind(f"/proc/self/fd/{dirfd}/{temporary}")
+        os.chmod(temporary, 0o600, dir_fd=dirfd)
         sock.listen(backlog)
+        os.rename(temporary, name, src_dir_fd=dirfd, dst_dir_fd=dirfd)
     except BaseException:
         sock.close()
         raise

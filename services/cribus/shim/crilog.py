@@ -128,6 +128,15 @@ class LogFile:
 
 
 def open_log(path: str, number: int = 0, before: tuple[int, int] = (0, 0)) -> LogFile:
-    """Open or make the file at `path`, to continue at its end. Raises OSError."""
+    """Open or make the file at `path`, to continue at its end. Raises OSError.
+
+    A last line that was cut short, because all who knew its rest were killed, is taken off.
+    """
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    return LogFile(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640), number, -1, before)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    size = os.fstat(fd).st_size
+    begin = max(0, size - 2 * LIMIT)
+    end = os.pread(fd, size - begin, begin)
+    if end[-1:] not in (b"", b"\n"):
+        os.ftruncate(fd, begin + end.rfind(b"\n") + 1)
+    return LogFile(fd, number, -1, before)

@@ -24,8 +24,24 @@ class Keeper:
     """A container's keeper. Its descriptors outlive us; what `get` returned is ours to close."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self.sock: socket.socket | None = sock
-        sock.setblocking(False)
+        self.lockers: set[Locker] = set()
+        self._sock: socket.socket | None = None
+        self.sock = sock
+
+    @property
+    def sock(self) -> socket.socket | None:
+        return self._sock
+
+    @sock.setter
+    def sock(self, sock: socket.socket | None) -> None:
+        """Another one, that stands in for the first; None while there is none."""
+        self._sock = sock
+        if sock is not None:
+            sock.setblocking(False)
+
+    def of_sessions(self) -> dict[str, int]:
+        """What the sessions that are open now have left here, by its name; the descriptors stay theirs."""
+        return {locker.name(part): fd for locker in self.lockers for part, fd in locker.fds.items()}
 
     def get(self) -> dict[str, int]:
         """Copies of everything it holds, by name. Raises OSError."""
@@ -92,6 +108,7 @@ class Locker:
         self._keeper = keeper
         self._id = id
         self._fresh: dict[str, int] = {}
+        keeper.lockers.add(self)
 
     def name(self, part: str) -> str:
         return f"{PREFIX}{self._id}.{part}"
@@ -122,6 +139,7 @@ class Locker:
         """The session is over. Idempotent."""
         if self.fds:
             self._keeper.drop(self.name(""))
+            self._keeper.lockers.discard(self)
             self.notes.close()
         for fd in self.fds.values():
             os.close(fd)

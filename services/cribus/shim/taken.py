@@ -12,7 +12,7 @@ import msgspec
 from cribus.api.shim import Take
 from cribus.errors import FailedPrecondition, Internal
 from cribus.linux import files
-from cribus.shim import crilog, exits, keepers, memo, pump
+from cribus.shim import crilog, exits, keepers, memo, pump, stand_in
 from cribus.shim.attach import Attach, Follower, Place
 from cribus.shim.crilog import LogFile
 from cribus.shim.exits import Death, Exit, News
@@ -26,6 +26,7 @@ from cribus.steps import Step
 
 TAKE = "take.json"
 _LOGS = "log."
+_KEEPERS = 5  # that may be killed while one is asked
 _CHANNELS = {"stdout": STDOUT, "stderr": STDERR, "console": STDOUT}
 _KEEPER = Step("shim.take.keeper")
 _TAKEN = Step("shim.take.noted")
@@ -55,7 +56,8 @@ class Care:
 class Container:
     """Begins its work at once: what an earlier shim left undone is finished here, but for its sessions."""
 
-    def __init__(self, care: Care, take: Take, keeper: Keeper) -> None:
+    def __init__(self, care: Care, take: Take, held: tuple[Keeper, dict[str, int]]) -> None:
+        keeper, self._fds = held
         self.id = take.container
         self.stdin_once = take.stdin_once
         self.keeper = keeper
@@ -69,14 +71,14 @@ class Container:
         self._take = take
         self._paused = False
         self._at_end: list[Callable[[], None]] = []
-        self._fds = keeper.get()
+        self.rescued = stand_in.RESCUED in self._fds  # what sessions there were is not known
+        self._orphan = stand_in.ORPHAN in self._fds  # init's parent has gone
         self.sessions = keepers.sessions(self._fds)  # of an earlier shim: for whoever goes on with them
         self.logs = self._open_logs()  # all that a reader may need, the last is written
         self._open_streams()
         self._death = Death(self._loop, care.folder(self.id), self._fds["pidfd"], self._ended)
-        self._death.keeper_lives = lambda: keeper.sock is not None
-        if keeper.sock is not None:
-            self._loop.watch(keeper.sock.fileno(), READ, self._keeper_said)
+        self._death.keeper_lives = lambda: keeper.sock is not None and not self._orphan
+        self._watch_keeper()
 
     @property
     def log(self) -> LogFile | None:
@@ -221,13 +223,28 @@ class Container:
                 if not one.ended:
                     self._watch(one)
 
+    def _watch_keeper(self) -> None:
+        if self.keeper.sock is not None:
+            self._loop.watch(self.keeper.sock.fileno(), READ, self._keeper_said)
+
     def _keeper_said(self, _: int) -> None:
-        """A keeper says nothing unasked: it has gone. Our copies go on working."""
+        """A keeper says nothing unasked: it has gone. While our copies live, another one gets them."""
         assert self.keeper.sock is not None
         self._loop.forget(self.keeper.sock.fileno())
         self.keeper.close()
-        if self.exit is None:
-            note("keeper is gone", container=self.id)
+        if self.exit is not None or self.dying():
+            return
+        note("keeper is gone", container=self.id)
+        self._orphan = True
+        logs = {_log_name(log): log.fd for log in self.logs}
+        try:
+            self.keeper.sock = stand_in.start(
+                self._care.folder(self.id), {**self._fds, **logs, **self.keeper.of_sessions()}
+            )
+        except OSError as error:
+            note("no keeper can be put in its place", container=self.id, cause=str(error))
+            return
+        self._watch_keeper()
 
     def _ended(self, exit: Exit) -> None:
         """Init is dead. What it wrote is in the pipes: log it all, then tell."""
@@ -330,13 +347,46 @@ def take(care: Care, request: Take) -> Container:
     """Take a created container, and write down that it is so. Raises FailedPrecondition, Internal."""
     folder = care.folder(request.container)
     with _KEEPER.of(request.container):
-        keeper = keepers.connect(folder)
+        keeper = _keeper(folder, request)
     with _TAKEN.of(request.container):
         files.write_atomic(f"{folder}/{TAKE}", msgspec.json.encode(request))
     try:
         return Container(care, request, keeper)
     except OSError as error:
         raise Internal(f"container {request.container} cannot be taken: {error}") from error
+
+
+def _keeper(folder: str, request: Take) -> tuple[Keeper, dict[str, int]]:
+    """The container's keeper, and what it holds: the first one, one that stands in for it, or a new one."""
+    for _ in range(_KEEPERS):
+        try:
+            keeper = keepers.connect(folder)
+        except FailedPrecondition:
+            if not os.path.exists(f"{folder}/{TAKE}"):
+                raise
+            keeper = keepers.connect(folder) if stand_in.come(folder) else _rescued(folder, request)
+        try:
+            return keeper, keeper.get()
+        except ConnectionError:  # it was just being killed
+            keeper.close()
+    raise Internal(f"the keepers of container {request.container} die one after the other")
+
+
+def _rescued(folder: str, request: Take) -> Keeper:
+    """Of a container that an earlier shim had, and that lost it and its keeper: one with what is left of it.
+
+    Raises FailedPrecondition when there is nothing.
+    """
+    hold = stand_in.rescued(folder, request)
+    if not hold:
+        raise FailedPrecondition(f"no keeper serves {folder}, and nothing runs there")
+    try:
+        return Keeper(stand_in.start(folder, hold))
+    except OSError as error:
+        raise Internal(f"no keeper can be put in the place of that of {request.container}: {error}") from error
+    finally:
+        for fd in hold.values():
+            os.close(fd)
 
 
 def remembered(care: Care, pod: str) -> list[Take]:

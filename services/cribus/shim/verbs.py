@@ -10,7 +10,7 @@ from cribus.bus import codec, slim_call, subjects, wire
 from cribus.bus.slim import Slim
 from cribus.bus.slim_serve import Respond, Server, Table
 from cribus.bus.streams import Stream
-from cribus.errors import CribusError, FailedPrecondition, InvalidArgument, NotFound
+from cribus.errors import Aborted, CribusError, FailedPrecondition, InvalidArgument, NotFound
 from cribus.shim import taken
 from cribus.shim.further import FORKING, Done, Yard
 from cribus.shim.note import note
@@ -171,13 +171,20 @@ class Shim:
         self._alive(request.container).reopen_log()
         respond(Empty())
 
+    def _fresh(self, id: str, respond: Respond) -> Container:
+        """For a command that no earlier shim has begun: of such a one the keeper would know."""
+        container = self._alive(id)
+        if respond.again and container.rescued:
+            raise Aborted("shim and keeper died together while they may have run this command; look before repeating")
+        return container
+
     def _exec_sync(self, request: shim.ExecSync, respond: Respond) -> None:
-        container = self._alive(request.container)
+        container = self._fresh(request.container, respond)
         _command(request.cmd)
         self._sessions.sync(container, request, _answer(respond))
 
     def _exec(self, request: shim.OpenExec, respond: Respond) -> None:
-        container = self._alive(request.container)
+        container = self._fresh(request.container, respond)
         _command(request.cmd)
         self._sessions.exec(container, request, _answer(respond))
 

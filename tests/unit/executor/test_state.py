@@ -55,3 +55,13 @@ def test_exit_from_the_kernel_when_the_keeper_was_killed(node: Node) -> None:
     assert state.read(node, "c").exit_code == 6
     assert '"code": 6' in Path(node.bundle("c"), "exit.json").read_text()
     node.let_go("c")
+
+
+def test_an_orphan_that_was_init_of_a_container(node: Node) -> None:
+    state.save(node.bundle("c"), record())
+    ours = record()
+    state.orphaned(node, ours.pid, ours.started + 1, 5 << 8)
+    assert not Path(node.bundle("c"), "exit.json").exists()
+    state.orphaned(node, ours.pid, ours.started, 5 << 8)
+    state.orphaned(node, ours.pid, ours.started, 6 << 8)  # the first witness counts
+    assert '"code": 5' in Path(node.bundle("c"), "exit.json").read_text()

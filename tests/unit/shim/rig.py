@@ -206,6 +206,8 @@ class Contained:
         answer.close()
         assert said.isdigit(), said
         self.pid = int(said)
+        started = int(Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[19])
+        (self.folder / "state.json").write_text(json.dumps({"pid": self.pid, "started": started}))
         self.pidfd = passed[0]
 
     def kill(self, number: int = signal.SIGKILL) -> None:
@@ -214,7 +216,28 @@ class Contained:
     def dead(self, seconds: float = 20) -> bool:
         return bool(select.select([self.pidfd], [], [], seconds)[0])
 
+    def keeper_pid(self) -> int:
+        """Of whoever listens as its keeper, 0 if none does."""
+        with contextlib.suppress(OSError), self._connected() as client:
+            return int.from_bytes(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], sys.byteorder)
+        return 0
+
+    def _connected(self) -> socket.socket:
+        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            client.connect(f"/proc/self/fd/{folder}/keeper.sock")
+        except OSError:
+            client.close()
+            raise
+        finally:
+            os.close(folder)
+        return client
+
     def close(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self.kill()
+        with contextlib.suppress(OSError), self._connected() as client:  # one that stands in
+            client.send(b"end")
+            client.recv(10)
         os.close(self.pidfd)

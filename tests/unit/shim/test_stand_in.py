@@ -1,0 +1,158 @@
+"""Keepers that are killed: another stands in, and what the shim had stays."""
+
+import asyncio
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cribus.api import shim
+from cribus.bus import service
+from cribus.shim import crilog, stand_in
+
+from tests.unit.shim.peers import Client
+from tests.unit.shim.rig import Contained, Rig, until
+from tests.unit.shim.test_taken import logged, news, take
+
+POD, CONTAINER = "a" * 64, "c" * 64
+SEED = int(os.environ.get("SEED", "0")) or time.time_ns() % (1 << 31)
+_COUNTER = """
+import os, sys
+told = os.open(sys.argv[1], os.O_RDONLY)
+k = 0
+while os.read(told, 1):
+    for _ in range(3000):
+        k += 1
+        os.write(1, b"%d\\n" % k)
+os.write(1, b"no end")
+sys.exit(9)
+"""
+
+
+class Counter:
+    """A container that writes 3000 numbers more whenever it is told to."""
+
+    def __init__(self, rig: Rig) -> None:
+        fifo = rig.base / "told"
+        os.mkfifo(fifo)
+        self.log = rig.logs / "c.log"
+        self.one: Contained = rig.container(CONTAINER, [sys.executable, "-c", _COUNTER, str(fifo)])
+        self.tell = os.open(fifo, os.O_WRONLY)
+        self.count = 0
+
+    def go(self) -> None:
+        os.write(self.tell, b"1")
+        self.count += 3000
+
+    def written(self) -> None:
+        until(lambda: self.log.read_bytes().endswith(b" F %d\n" % self.count), 20, f"{self.count} is logged")
+
+    def prove(self, rig: Rig) -> None:
+        os.close(self.tell)
+        event = news(rig)
+        assert (event.exit_code, event.exit_known) == (9, True)
+        want = b"".join(b"%d\n" % k for k in range(1, self.count + 1)) + b"no end"
+        assert logged(self.log)[b"stdout"] == want
+
+
+def _kill_keeper(one: Contained) -> None:
+    pid = one.keeper_pid()
+    os.kill(pid, signal.SIGKILL)
+    if pid == one.keeper.pid:
+        one.keeper.wait()
+    until(lambda: one.keeper_pid() not in (0, pid), 10, "another stands in")
+
+
+@pytest.mark.timeout(120)
+def test_keepers_and_shims_killed_one_after_another_lose_nothing(rig: Rig) -> None:
+    print("SEED", SEED)
+    dice = random.Random(SEED)
+    counter = Counter(rig)
+    process = rig.shim(POD)
+    take(rig, counter.log)
+    for _ in range(12):
+        counter.go()
+        if dice.random() < 0.5:
+            _kill_keeper(counter.one)
+        else:
+            rig.end(process)
+            process = rig.shim(POD)
+    counter.written()
+    counter.prove(rig)
+
+
+def test_both_at_once_and_the_output_goes_on(rig: Rig) -> None:
+    counter = Counter(rig)
+    process = rig.shim(POD)
+    take(rig, counter.log)
+    counter.go()
+    counter.written()
+    process.send_signal(signal.SIGSTOP)
+    for pid in (counter.one.keeper_pid(), process.pid):
+        os.kill(pid, signal.SIGKILL)
+    counter.one.keeper.wait()
+    rig.end(process)
+    with counter.log.open("ab") as log:
+        log.write(b"2026-01-01T00:00:00.000000000Z stdout F cut sho")  # as if it had been in the middle of it
+    counter.go()
+    rig.shim(POD)
+    counter.written()
+    counter.prove(rig)
+
+
+def test_a_session_outlives_keeper_and_shim_one_after_the_other(rig: Rig) -> None:
+    async def main() -> None:
+        one = rig.container(CONTAINER, ["cat"], stdin=True)
+        process = await asyncio.to_thread(rig.shim, POD)
+        async with service.connect(rig.settings, "manager") as bus, asyncio.timeout(60):
+            await bus.events.ensure()
+            wanted = shim.Take(container=CONTAINER, pod=POD, stdin=True, stdin_once=True, log_path=str(rig.logs / "l"))
+            await bus.call(shim.TAKE, wanted, id=POD)
+            async with service.connect(rig.settings, "gateway") as gateway:
+                client = await Client(gateway).open()
+                opened = shim.OpenAttach(container=CONTAINER, stream=client.id, stdin=True)
+                await gateway.call(shim.ATTACH, opened, id=CONTAINER)
+                for k in range(3):
+                    await client.write(b"%d" % k * 100_000)
+                    await asyncio.to_thread(_kill_keeper, one)
+                    await asyncio.to_thread(rig.end, process)
+                    process = await asyncio.to_thread(rig.shim, POD)
+                client.stream.outgoing[0].end()
+                assert await client.exited() == 0
+                assert client.output[1] == b"".join(b"%d" % k * 100_000 for k in range(3))
+
+    asyncio.run(main())
+
+
+def test_nothing_is_put_in_the_place_of_the_keeper_of_a_dead_container(rig: Rig) -> None:
+    one = rig.container(CONTAINER, ["true"])
+    rig.shim(POD)
+    take(rig)
+    assert news(rig).exit_code == 0
+    rig.end(one.keeper)
+    assert one.keeper_pid() == 0
+
+
+def test_what_is_not_a_pipe_is_not_opened_again(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        assert stand_in._other_end(os.getpid(), file.fileno(), os.O_RDONLY) == -1
+    read, write = os.pipe()
+    again = stand_in._other_end(os.getpid(), write, os.O_RDONLY)
+    os.write(write, b"x")
+    assert os.read(again, 9) == b"x"
+    for fd in (read, write, again):
+        os.close(fd)
+    assert stand_in._other_end(os.getpid(), write, os.O_RDONLY) == -1
+    (tmp_path / "state.json").write_text(f'{{"pid":{os.getpid()},"started":1}}')
+    assert stand_in.rescued(str(tmp_path), shim.Take(container="c", pod="p")) == {}
+
+
+def test_a_line_that_was_cut_short_is_taken_off(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"whole\n" * 10_000 + b"cut")
+    assert crilog.open_log(str(path)).start == 60_000
+    path.write_bytes(b"cut")
+    assert crilog.open_log(str(path)).start == 0
