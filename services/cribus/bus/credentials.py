@@ -5,6 +5,7 @@ service logs in with. On a cluster that is somebody else's (`bus.url`), the oper
 JSON files there.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -55,7 +56,7 @@ def ensure(settings: Settings) -> Path:
     for service in CALLS:
         path = base / f"{service}.json"
         if not path.exists():
-            _write(path, json.dumps({"user": f"{settings.node}-{service}", "password": secrets.token_urlsafe(32)}))
+            _make(path, json.dumps({"user": f"{settings.node}-{service}", "password": secrets.token_urlsafe(32)}))
         known = json.loads(path.read_text())
         users.append({**known, "permissions": permissions(settings.node, service)})
     conf = base / "nats.conf"
@@ -119,11 +120,26 @@ def _reading(stream: str) -> list[str]:
     ]
 
 
+def _make(path: Path, text: str) -> None:
+    """A file that the first of several makers writes: the unit of a service manager and a `cribus up` beside it."""
+    temporary = _beside(path, text)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+    finally:
+        temporary.unlink()
+
+
 def _write(path: Path, text: str) -> None:
+    _beside(path, text).rename(path)
+
+
+def _beside(path: Path, text: str) -> Path:
+    """The text in a file of its own, on the disk."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    temporary.rename(path)
+    return temporary
