@@ -382,6 +382,14 @@ async def shared_pid_namespace() -> None:
 
 
 @case
+async def a_pods_first_process_is_where_its_teardown_looks() -> None:
+    """From the first moment: what is not in the cgroup when that is emptied is never killed."""
+    for _ in range(5):
+        async with world(namespaces=["net", "ipc", "uts", "pid"]) as w:
+            assert w.pod.pid in w.node.tree.pids(w.pod.cgroup)
+
+
+@case
 async def user_namespace() -> None:
     maps = [IdMap(container=0, host=200000, size=65536)]
     async with world(namespaces=["net", "ipc", "uts", "user"], uids=maps, gids=maps) as w:

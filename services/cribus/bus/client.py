@@ -2,14 +2,17 @@
 killed and restarted, or a bus that was away, costs time and has no second effect."""
 
 import asyncio
+import contextlib
+import contextvars
 import time
 import uuid
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NamedTuple
 
 from nats.aio.msg import Msg
 
 from cribus import log
-from cribus.api.verb import A, Q, Verb
+from cribus.api.verb import A, Empty, Q, Verb
 from cribus.bus import codec, subjects
 from cribus.bus.connection import PATIENCE, RETRY, Connection, pause
 from cribus.errors import CribusError, DeadlineExceeded, Unavailable
@@ -71,12 +74,36 @@ async def call(connection: Connection, verb: Verb[Q, A], request: Q, target: tup
             f"{verb.service}.{verb.name} gave no answer within {timeout:g} s; it may still happen"
         ) from error
     except asyncio.CancelledError:
-        meta.n = 0  # the caller went away, says the server's side to itself
-        await connection.send(subjects.verb(connection.node, verb, id), codec.pack_request(meta, request))
+        await _leave(connection, subjects.verb(connection.node, verb, id), meta)
         raise
     finally:
         del connection.answers[meta.id]
+    passed_on = _passed_on.get()
+    if passed_on is not None:
+        passed_on.append(lambda: _leave(connection, subjects.verb(connection.node, verb, id), meta))
     return codec.result(verb.answer, answer)
+
+
+async def _leave(connection: Connection, subject: str, meta: codec.Meta) -> None:
+    """The caller went away, says the server's side to itself."""
+    meta.n = 0
+    await connection.send(subject, codec.pack_request(meta, Empty()))
+
+
+Leave = Callable[[], Awaitable[None]]
+_passed_on: contextvars.ContextVar[list[Leave] | None] = contextvars.ContextVar("passed_on", default=None)
+
+
+@contextlib.contextmanager
+def passing_on() -> Iterator[list[Leave]]:
+    """While inside, answers are for somebody else: of each there is a way to say afterwards that it did not
+    reach him."""
+    leaves: list[Leave] = []
+    before = _passed_on.set(leaves)
+    try:
+        yield leaves
+    finally:
+        _passed_on.reset(before)
 
 
 class _Question(NamedTuple):

@@ -10,6 +10,7 @@ claimed by nobody: its handler in `unheard` gets the answer.
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import time
 import uuid
@@ -144,8 +145,10 @@ class Server:
         if handler is None:
             return ""
 
+        known = contextvars.copy_context()  # whose request it was, also for who tells much later
+
         def unheard() -> None:
-            task = asyncio.ensure_future(handler(made))
+            task = asyncio.get_running_loop().create_task(_awaited(handler(made)), context=known)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -162,6 +165,15 @@ class Server:
         self._connection.answers[token] = nobody
         asyncio.get_running_loop().call_later(_KEEP, self._connection.answers.pop, token, None)
         return self._connection.reply_to(token)
+
+    async def listened(self, reply: str) -> bool:
+        """Whether somebody waits where an answer went or will go: no longer when its caller said that it goes
+        away, or when the bus knows of nobody there."""
+        job = self._jobs.get(reply.rpartition(".")[2])
+        if job is not None and job.left:
+            return False
+        # That takes a moment, in which the news that its caller left may overtake his next request.
+        return await self._connection.listened(reply) and not (job is not None and job.left)
 
     def _forget_old(self) -> None:
         """The oldest answers go first; one that is still being made stays behind the others for now."""
@@ -202,6 +214,10 @@ def _id_of(message: Any) -> str:
     return next((id for id in (getattr(message, name, "") for name in _IDS) if id and isinstance(id, str)), "")
 
 
+async def _awaited(work: Awaitable[Any]) -> None:
+    await work
+
+
 def _tell(job: _Job) -> None:
     """Nobody heard the answer: say so, if there is one and if this was not said before."""
     tell, job.unheard = job.unheard, None
@@ -223,7 +239,7 @@ def _explained(name: str, error: BaseException) -> BaseException:
 
 
 @contextlib.asynccontextmanager
-async def serve(connection: Connection, tables: Tables) -> AsyncIterator[None]:
+async def serve(connection: Connection, tables: Tables) -> AsyncIterator[Server]:
     """While inside, this process answers the verbs of its table, together with its likes."""
     server = Server(connection, tables)
     subscription = await connection.nats.subscribe(
@@ -235,7 +251,7 @@ async def serve(connection: Connection, tables: Tables) -> AsyncIterator[None]:
     )
     await connection.while_up(connection.nats.flush)  # from here on nobody is told that we are not there
     try:
-        yield
+        yield server
     finally:
         await _unlisten(connection, subscription)
         await server.drain()

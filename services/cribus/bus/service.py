@@ -57,13 +57,15 @@ class Bus:
         return self.events.follow(kind, durable=durable, since=since)
 
     @contextlib.asynccontextmanager
-    async def serve(self, table: server.Table, unheard: server.Table = MappingProxyType({})) -> AsyncIterator[None]:
+    async def serve(
+        self, table: server.Table, unheard: server.Table = MappingProxyType({})
+    ) -> AsyncIterator[server.Server]:
         """While inside, answer these verbs, and what is being done; answers that reach nobody go to
         `unheard`'s handlers."""
         whole = {**table, inside.going(self.connection.service): self.trace.going}
-        async with server.serve(self.connection, server.Tables(whole, unheard, self.trace.asked)):
+        async with server.serve(self.connection, server.Tables(whole, unheard, self.trace.asked)) as serving:
             await self.publish(_started(self.connection.service))
-            yield
+            yield serving
 
 
 @contextlib.asynccontextmanager

@@ -19,6 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from cribus import log
 from cribus.api.trace import is_question
+from cribus.bus.client import Leave, passing_on
 from cribus.bus.connection import pause
 from cribus.bus.trace import Asking, Told
 from cribus.errors import CribusError, Internal
@@ -120,8 +121,9 @@ def _handler(wire: MethodDescriptor, method: Unary | Streaming, answering: "_Ans
             request = read(proto)
             seconds = _seconds(context, method.patience(request))
             answering.tell(asked, request, seconds)
-            with _CALLED.of(wire.name):
+            with _CALLED.of(wire.name), passing_on() as leaves:
                 answer = await method.run(request, seconds)
+            _unless_delivered(leaves)
             asked.id = id_of(answer) or asked.id
             return write(answer)
 
@@ -139,6 +141,21 @@ def _handler(wire: MethodDescriptor, method: Unary | Streaming, answering: "_Ans
     if isinstance(method, Streaming):
         return grpc.unary_stream_rpc_method_handler(streaming, decode, encode)
     return grpc.unary_unary_rpc_method_handler(unary, decode, encode)
+
+
+def _unless_delivered(leaves: list[Leave]) -> None:
+    """gRPC cancels this task also while it sends the answer, when the client gives up just then."""
+
+    def ended(task: asyncio.Task[Any]) -> None:
+        if task.cancelled():
+            for leave in leaves:
+                going.add(one := asyncio.ensure_future(leave()))
+                one.add_done_callback(going.discard)
+
+    going: set[asyncio.Future[None]] = set()
+    task = asyncio.current_task()
+    assert task is not None
+    task.add_done_callback(ended)
 
 
 class _Answering:

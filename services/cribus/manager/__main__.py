@@ -36,8 +36,9 @@ async def main() -> None:
                 node.nri.serving(
                     service.VERSION, partial(container_update.limit, node), partial(container_stop.evict, node)
                 ),
-                bus.serve(verbs.table(node), verbs.unheard(node)),
+                bus.serve(verbs.table(node), verbs.unheard(node)) as serving,
             ):
+                node.listened = serving.listened
                 await first_of(service.until_told_to_stop(), tasks)
             await ledger.flushed(_LAST)
         finally:

@@ -66,15 +66,23 @@ async def create(node: Node, request: CreateContainerRequest) -> CreateContainer
     pod = _ready_pod(node, request.pod_sandbox_id)
     create_check.check_against_pod(config, pod_modes(pod))
     name = names.of_container(metadata, pod.id)
-    id = await node.names.join(name, config, lambda: _make(node, name, request))
+    id, joined = await node.names.join(name, config, lambda: _make(node, name, request))
+    made = node.records.containers.get(id)
+    if joined and made is not None:
+        await _claimed(node, made)  # the one for whom it was made may have gone
     return CreateContainerResponse(container_id=id)
+
+
+async def _claimed(node: Node, owner: Container) -> str:
+    await lifecycle.change(node, owner, unclaimed=False, caller=log.current("caller"))
+    return owner.id
 
 
 async def unheard(node: Node, answer: CreateContainerResponse) -> None:
     """Nobody heard that the container is there: the next request for the same one gets it."""
     record = node.records.containers.get(answer.container_id)
     if record is not None and record.state is State.CREATED:
-        await lifecycle.change(node, record, unclaimed=True)
+        await lifecycle.change_if(node, record, names.has, unclaimed=True)
 
 
 def _ready_pod(node: Node, id: str) -> Sandbox:
@@ -93,8 +101,7 @@ async def _make(node: Node, name: str, request: CreateContainerRequest) -> str:
         if owner is not None and owner.state is State.CREATING:
             await undo(node, owner)  # nobody works on it: we have the name
         elif owner is not None and await names.settled(node.listened, owner, config):
-            await lifecycle.change(node, owner, unclaimed=False, caller=log.current("caller"))
-            return owner.id
+            return await _claimed(node, owner)
         record = _begun(name, pod, request)
         with log.ids(pod=pod.id, container=record.id):
             await lifecycle.begin(node, record)

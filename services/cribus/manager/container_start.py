@@ -47,10 +47,27 @@ async def start(node: Node, request: StartContainerRequest) -> StartContainerRes
 
 async def _done_before(node: Node, record: Container) -> bool:
     """Whether this is the repeat of a request that succeeded: sent again before its answer came, or by
-    a client whose answer died with the gateway."""
+    a client who gave up before it, or whose answer died with the gateway."""
     if not record.start_request or record.state in (State.CREATED, State.STARTING) or record.reason == "StartError":
         return False
-    return record.start_request == log.current("request") or not await node.listened(record.start_caller)
+    if record.start_request == log.current("request"):
+        return True
+    if not record.start_unclaimed and await node.listened(record.start_caller):
+        return False
+    await lifecycle.change(node, record, start_unclaimed=False, start_caller=log.current("caller"))
+    return True
+
+
+async def unheard(node: Node, answer: StartContainerResponse) -> None:
+    """Nobody heard that the container runs: the next request to start it succeeds."""
+    caller = log.current("caller")
+
+    def started(record: Container) -> bool:
+        return record.start_caller == caller and record.state in (*exits.ALIVE, State.EXITED)
+
+    for record in list(node.records.containers.values()):
+        if started(record):
+            await lifecycle.change_if(node, record, started, start_unclaimed=True)
 
 
 def _check(node: Node, record: Container) -> None:

@@ -2,7 +2,7 @@
 one revision and tells the event. docs/architecture.md draws its diagrams from these tables."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -89,6 +89,14 @@ async def change(node: Node, record: R, **changes: Any) -> R:
         after = msgspec.structs.replace(_latest(node, record), **changes)
         await node.records.put(after)
     return after
+
+
+async def change_if(node: Node, record: R, holds: Callable[[R], bool], **changes: Any) -> None:
+    """The same, if that holds of the record as it is by then, and if it is still there."""
+    async with node.records.writing(record.id):
+        now = node.records.latest(record)
+        if now is not None and holds(now):
+            await node.records.put(msgspec.structs.replace(now, **changes))
 
 
 async def gone(node: Node, record: Sandbox | Container) -> None:

@@ -29,20 +29,22 @@ class Names:
     def __init__(self) -> None:
         self._running: dict[str, _Work] = {}
 
-    async def join(self, name: str, config: object, make: Callable[[], Awaitable[str]]) -> str:
-        """The id that `make` answers; every caller of the same name and configuration gets it.
+    async def join(self, name: str, config: object, make: Callable[[], Awaitable[str]]) -> tuple[str, bool]:
+        """The id that `make` answers, and whether it was made for somebody else: every caller of the same
+        name and configuration gets it.
 
         The work goes on when a caller goes away. Raises AlreadyExists for a different
         configuration, else what `make` raises.
         """
         work = self._running.get(name)
+        joined = work is not None
         if work is None:
             work = _Work(config, asyncio.ensure_future(make()))
             self._running[name] = work
             work.task.add_done_callback(lambda task: self._ended(name, task))
         elif work.config != config:
             raise AlreadyExists(f"{name} is being created just now, with another configuration; repeat when it is done")
-        return await asyncio.shield(work.task)
+        return await asyncio.shield(work.task), joined
 
     async def settle(self, name: str) -> None:
         """Wait until nobody makes an owner for this name, however it ends."""
@@ -68,6 +70,11 @@ async def settled(listened: Listened, owner: Sandbox | Container, config: object
     if owner.config == config and (owner.unclaimed or not await listened(owner.caller)):
         return True
     raise AlreadyExists(f"the name {owner.name} is taken by {owner.id}; remove that first, or raise the attempt")
+
+
+def has(owner: Sandbox | Container) -> bool:
+    """Whether the present request's caller is who got the owner's id, or gets it now."""
+    return owner.caller == log.current("caller")
 
 
 def given_up(now: int) -> bool:

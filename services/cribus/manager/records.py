@@ -79,6 +79,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     volume_refs: dict[str, str] = {}  # container_path of each → id of its image
     cgroup: str = ""
     start_request: str = ""
+    start_unclaimed: bool = False  # its client had given up before it ran
     start_caller: str = ""
     started_at: int = 0
     finished_at: int = 0

@@ -43,7 +43,10 @@ async def run(node: Node, request: RunPodSandboxRequest) -> RunPodSandboxRespons
     config = request.config or PodSandboxConfig()
     name = _checked(node, config, request.runtime_handler)
     await handlers.check(node, request)
-    id = await node.names.join(name, request, lambda: _make(node, name, request))
+    id, joined = await node.names.join(name, request, lambda: _make(node, name, request))
+    made = node.records.sandboxes.get(id)
+    if joined and made is not None:
+        await _claimed(node, made)  # the one for whom it was made may have gone
     return RunPodSandboxResponse(pod_sandbox_id=id)
 
 
@@ -86,7 +89,7 @@ async def unheard(node: Node, answer: RunPodSandboxResponse) -> None:
     """Nobody heard that the pod is ready: the next request for the same pod gets it."""
     record = node.records.sandboxes.get(answer.pod_sandbox_id)
     if record is not None and record.state is State.READY:
-        await lifecycle.change(node, record, unclaimed=True)
+        await lifecycle.change_if(node, record, names.has, unclaimed=True)
 
 
 async def _set_up(node: Node, record: Sandbox) -> Sandbox:

@@ -5,9 +5,11 @@ import time
 from typing import Any
 
 import pytest
+from cribus import log
 from cribus.api.executor import CREATE_POD, DELETE_POD, EXEC, CreatePod, DeletePod, Exec, Execed, PodCreated
 from cribus.api.verb import Empty
 from cribus.bus import codec, service
+from cribus.bus.client import passing_on
 from cribus.errors import DeadlineExceeded, FailedPrecondition, Internal, Unimplemented
 
 
@@ -123,6 +125,35 @@ def test_an_answer_that_reaches_nobody_is_told(with_server: Any) -> None:
             assert (await staying).pid == 3
             assert sorted([await told.get(), await told.get()]) == [1, 2]
             assert told.empty()
+
+    with_server(scenario)
+
+
+def test_an_answer_that_was_taken_and_could_not_be_passed_on_is_told_too(with_server: Any) -> None:
+    async def scenario(server: Any) -> None:
+        callers: list[str] = []
+        told = asyncio.Queue[str]()
+
+        async def create(request: CreatePod) -> PodCreated:
+            callers.append(log.current("caller"))
+            return PodCreated(pid=1)
+
+        async def unheard(answer: PodCreated) -> None:
+            told.put_nowait(log.current("caller"))
+
+        async with (
+            service.connect(server.settings, "executor") as executor,
+            service.connect(server.settings, "manager") as bus,
+            executor.serve({CREATE_POD: create}, {CREATE_POD: unheard}) as serving,
+        ):
+            with passing_on() as leaves:
+                await bus.call(CREATE_POD, CreatePod(pod="x"))
+            await bus.call(CREATE_POD, CreatePod(pod="y"))
+            assert [await serving.listened(one) for one in callers] == [True, True]
+            (leave,) = leaves
+            await leave()
+            assert await told.get() == callers[0]
+            assert [await serving.listened(one) for one in callers] == [False, True]
 
     with_server(scenario)
 

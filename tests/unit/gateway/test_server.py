@@ -115,6 +115,32 @@ def test_a_client_that_leaves_cancels(tmp_path: Path) -> None:
     assert cancelled == [True]
 
 
+def test_an_answer_that_comes_when_the_client_has_just_left_is_given_back() -> None:
+    """gRPC cancels the method's task after the method's own work was done."""
+
+    async def run() -> list[str]:
+        left: list[str] = []
+        leaving = asyncio.Event()
+
+        async def leave() -> None:
+            left.append("left")
+            leaving.set()
+
+        async def ends() -> None:
+            server._unless_delivered([leave])
+            await asyncio.sleep(0)
+
+        delivered = asyncio.create_task(ends())
+        await delivered
+        cancelled = asyncio.create_task(ends())
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        await leaving.wait()
+        return left
+
+    assert asyncio.run(run()) == ["left"]
+
+
 def test_a_second_gateway_takes_over(tmp_path: Path) -> None:
     async def run() -> None:
         async with gateway(tmp_path, Calls({}), Shim(program)):

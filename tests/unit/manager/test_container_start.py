@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from cribus import log
 from cribus.api import events, executor
-from cribus.api.cri.container import StartContainerRequest
+from cribus.api.cri.container import StartContainerRequest, StartContainerResponse
 from cribus.api.cri.sandbox import StopPodSandboxRequest
 from cribus.api.verb import Empty
 from cribus.errors import FailedPrecondition, NotFound, Unavailable
@@ -156,6 +156,25 @@ def test_it_succeeds_for_whoever_asks_after_the_answer_died_with_the_gateway(wor
             await as_request("r1", lambda: container_start.start(world.node, request(id)))
         world.node.listened = nobody
         await as_request("r2", lambda: container_start.start(world.node, request(id)))
+
+    run(story())
+
+
+def test_whoever_asks_after_one_who_gave_up_succeeds_once(world: World, run: Run) -> None:
+    async def story() -> None:
+        id = await world.created(await world.pod())
+
+        async def asked(name: str) -> None:
+            with log.ids(caller=name):
+                await as_request(name, lambda: container_start.start(world.node, request(id)))
+
+        await asked("first")
+        assert isinstance(await failing(asked("second")), FailedPrecondition)
+        with log.ids(caller="first"):
+            await container_start.unheard(world.node, StartContainerResponse())
+        await asked("second")
+        assert world.names().count("executor.start") == 1
+        assert isinstance(await failing(asked("third")), FailedPrecondition)
 
     run(story())
 

@@ -144,3 +144,20 @@ def test_the_removal_is_told_before_the_store_forgets(world: World, run: Run) ->
         assert not world.store.data
 
     run(story())
+
+
+def test_a_change_that_depends_is_made_on_what_is_true_by_then(world: World, run: Run) -> None:
+    async def story() -> None:
+        await lifecycle.begin(world.node, POD)
+        await asyncio.gather(
+            lifecycle.change(world.node, POD, caller="another"),
+            lifecycle.change_if(world.node, POD, lambda now: now.caller == "", unclaimed=True),
+        )
+        assert not world.node.records.sandboxes["p"].unclaimed
+        await lifecycle.change_if(world.node, POD, lambda now: now.caller == "another", unclaimed=True)
+        assert world.node.records.sandboxes["p"].unclaimed
+        await lifecycle.gone(world.node, POD)
+        await lifecycle.change_if(world.node, POD, lambda now: True, unclaimed=True)
+        assert not world.node.records.sandboxes
+
+    run(story())

@@ -32,9 +32,9 @@ def test_join_runs_once_and_survives_its_first_caller(run: Run) -> None:
         first.cancel()
         go_on.set()
         await known.settle("n")
-        assert await second == "id"
+        assert await second == ("id", True)
         assert runs == [1]
-        assert await known.join("n", 2, make) == "id"
+        assert await known.join("n", 2, make) == ("id", False)
         await known.settle("nobody")
 
     run(story())

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from cribus import log
 from cribus.api import events, executor
 from cribus.api.cri import sandbox as s
 from cribus.api.cri.security import IDMapping, LinuxSandboxSecurityContext, NamespaceOption, UserNamespace
@@ -137,6 +138,28 @@ def test_who_gave_up_gets_the_pod_the_next_time(world: World, run: Run) -> None:
         assert world.node.records.sandboxes[first].unclaimed
         assert await as_request("r2", world.pod) == first
         assert isinstance(await failing(as_request("r3", world.pod)), AlreadyExists)
+
+    run(story())
+
+
+def test_who_joins_has_the_pod_when_the_first_one_goes(world: World, run: Run) -> None:
+    async def caller(name: str) -> str:
+        with log.ids(caller=name):
+            return str(await as_request(name, world.pod))
+
+    async def goes(name: str, pod: str) -> None:
+        with log.ids(caller=name):
+            await sandbox_run.unheard(world.node, s.RunPodSandboxResponse(pod_sandbox_id=pod))
+
+    async def story() -> None:
+        pod, same = await asyncio.gather(caller("first"), caller("second"))
+        assert pod == same
+        await goes("first", pod)
+        assert not world.node.records.sandboxes[pod].unclaimed
+        assert isinstance(await failing(caller("third")), AlreadyExists)
+        await goes("second", pod)
+        assert await caller("third") == pod
+        assert isinstance(await failing(caller("fourth")), AlreadyExists)
 
     run(story())
 
