@@ -22,6 +22,7 @@ from typing import Any
 
 LOCK = "guard.lock"
 PROMPT_RETRIES = 5  # restarts without a pause; from then on it is a service that cannot start
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 LONGEST_PAUSE = 5.0  # seconds between two tries to start a service that cannot start
 
 
@@ -79,6 +80,20 @@ class Starts:
         return dict(self._counts)
 
 
+def mortal_fork() -> int:
+    """As os.fork, with a child that SIGTERM and SIGINT end. With supervisord's own handlers, which a child
+    has until its exec, it would take one and forget it, and be killed 10 s later."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            for number in _ENDING:
+                signal.signal(number, signal.SIG_DFL)
+        return pid
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def supervise(conf: str) -> None:
     """Be supervisord until told to end."""
     from supervisor.medusa import asyncore_25
@@ -91,6 +106,7 @@ def supervise(conf: str) -> None:
     options.realize(["-c", conf, "-n"])
     options.first, options.test = True, False
     supervisor = Supervisor(options)
+    options.fork = mortal_fork
     options.poller = PromptPoller(options.poller, supervisor)
     try:
         supervisor.main()

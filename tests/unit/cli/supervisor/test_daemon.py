@@ -74,6 +74,19 @@ def test_sigterm_to_the_guard_is_down(supervised: Supervised) -> None:
     assert supervised.supervisord() == 0
 
 
+def test_a_child_obeys_before_it_executes() -> None:
+    kept = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        pid = daemon.mortal_fork()
+        if pid == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, kept)
+
+
 def test_retries_are_prompt_and_then_slow() -> None:
     assert daemon.retry_at(0, 0.0, 100.0) == 0.0
     assert daemon.retry_at(0, 130.0, 100.0) == 130.0  # the end of a stop, not a retry
