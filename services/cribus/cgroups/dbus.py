@@ -32,6 +32,10 @@ class Writer:
         self.align(4)
         self.data += struct.pack("<I", value)
 
+    def u64(self, value: int) -> None:
+        self.align(8)
+        self.data += struct.pack("<Q", value)
+
     def string(self, text: str) -> None:
         self.u32(len(text.encode()))
         self.data += text.encode() + b"\0"
@@ -50,12 +54,17 @@ class Writer:
         struct.pack_into("<I", self.data, where, len(self.data) - start)
 
     def variant(self, signature: str, value: object) -> None:
-        """A variant of type s, o, g, u, b or au."""
+        """A variant of type s, o, g, u, b, t, ay or au."""
         self.signature(signature)
         if signature == "g":
             self.signature(str(value))
         elif isinstance(value, str):
             self.string(value)
+        elif isinstance(value, bytes):
+            self.u32(len(value))
+            self.data += value
+        elif signature == "t":
+            self.u64(int(value))  # type: ignore[call-overload]
         elif isinstance(value, list):
             self.array(4, [lambda one=one: self.u32(one) for one in value])  # type: ignore[misc]
         else:

@@ -13,6 +13,8 @@ import os
 from cribus.cgroups import dbus
 from cribus.errors import InvalidArgument, Unavailable
 
+Property = tuple[str, str, object]  # name, D-Bus signature, value
+INFINITY = (1 << 64) - 1
 BUS = "/run/dbus/system_bus_socket"
 DEADLINE = 10.0
 
@@ -42,23 +44,59 @@ def scope_name(prefix: str, name: str) -> str:
     return f"{prefix}-{name}.scope" if prefix else f"{name}.scope"
 
 
-def start(path: str, pid: int = 0) -> None:
-    """Register the cgroup: a slice, or a scope holding `pid`, with all controllers delegated. Idempotent."""
+def amount(text: str) -> int:
+    """A control file's figure as a property of type t; `max` is infinity."""
+    return INFINITY if text == "max" else int(text)
+
+
+def quota(limit: str, period: str) -> list[Property]:
+    """Processor time of `limit` in each `period`, in µs; `max` or below 0 is without end."""
+    free = limit == "max" or int(limit) < 0
+    a_second = INFINITY if free else int(limit) * 1_000_000 // int(period)
+    return [("CPUQuotaPerSecUSec", "t", a_second), ("CPUQuotaPeriodUSec", "t", int(period))]
+
+
+def mask(numbers: str) -> bytes:
+    """A list such as `0-2,5` as bits, the lowest first."""
+    bits = 0
+    for part in numbers.split(","):
+        first, _, last = part.partition("-")
+        bits |= (1 << int(last or first) + 1) - (1 << int(first))
+    return bits.to_bytes((bits.bit_length() + 7) // 8, "little")
+
+
+def start(path: str, pid: int, limits: list[Property]) -> None:
+    """Register the cgroup: a slice, or a scope holding `pid`, with all controllers delegated. Idempotent.
+
+    systemd writes every limit of a unit that it takes over, its own default where it was told none:
+    `limits` are those that the cgroup has.
+    """
     unit = os.path.basename(path)
     parent = os.path.basename(os.path.dirname(path)) or "-.slice"
-    properties: list[tuple[str, str, object]] = [
+    properties: list[Property] = [
         ("Description", "s", f"cribus {unit}"),
         ("DefaultDependencies", "b", False),
+        ("CollectMode", "s", "inactive-or-failed"),  # or one that met the OOM killer would be kept for ever
     ]
     if unit.endswith(".scope"):
         properties += [("Slice", "s", parent), ("Delegate", "b", True), ("PIDs", "au", [pid])]
     properties += [(name, "b", True) for name in ("CPUAccounting", "MemoryAccounting", "TasksAccounting")]
+    properties += limits
     body = dbus.Writer()
     body.string(unit)
     body.string("replace")
     body.array(8, [functools.partial(body.named, *one) for one in properties])
     body.array(8, [])
     _call("StartTransientUnit", "ssa(sv)a(sa(sv))", bytes(body.data), "UnitExists")
+
+
+def tell(path: str, limits: list[Property]) -> None:
+    """Let the unit have these limits, until it ends. Content when systemd does not know it."""
+    body = dbus.Writer()
+    body.string(os.path.basename(path))
+    body.u32(1)  # runtime: nothing is written below /etc
+    body.array(8, [functools.partial(body.named, *one) for one in limits])
+    _call("SetUnitProperties", "sba(sv)", bytes(body.data), "NoSuchUnit")
 
 
 def stop(path: str) -> None:

@@ -67,7 +67,17 @@ class Tree:
         away when it reloads. Raises Unavailable when systemd does not answer.
         """
         if self.driver == "systemd":
-            systemd.start(path, pid)
+            systemd.start(path, pid, self.limits(path))
+
+    def change(self, path: str, resources: dict[str, Any]) -> None:
+        """`apply` to a registered cgroup: systemd is told too, or it would write the old limits again."""
+        self.apply(path, resources)
+        if self.driver == "systemd":
+            systemd.tell(path, self.limits(path))
+
+    def limits(self, path: str) -> list[systemd.Property]:
+        """The limits that the cgroup has now, of those that systemd writes for a unit."""
+        raise NotImplementedError
 
     def unregister(self, path: str) -> None:
         """Tell systemd that the cgroup's unit is over. Idempotent."""

@@ -12,7 +12,7 @@ import select
 import signal
 import time
 
-from cribus.cgroups import control, devices
+from cribus.cgroups import control, devices, systemd
 from cribus.cgroups.tree import DEADLINE, Tree
 from cribus.errors import DeadlineExceeded, InvalidArgument, Unimplemented
 
@@ -44,6 +44,11 @@ _THROTTLE = {
     "throttleReadIOPSDevice": "read_iops_device",
     "throttleWriteIOPSDevice": "write_iops_device",
 }
+_UNIT_LIMITS = (
+    ("memory", "memory.limit_in_bytes", "MemoryLimit"),
+    ("cpu", "cpu.shares", "CPUShares"),
+    ("pids", "pids.max", "TasksMax"),
+)
 
 
 class V1(Tree):
@@ -160,6 +165,18 @@ class V1(Tree):
         for one in network.get("priorities") or []:
             writes.append((self._file("net_prio", path, "net_prio.ifpriomap"), f"{one['name']} {one['priority']}"))
         return writes
+
+    def limits(self, path: str) -> list[systemd.Property]:
+        found: list[systemd.Property] = []
+        for controller, name, unit in _UNIT_LIMITS:
+            if text := self._have(controller, path, name):
+                found.append((unit, "t", systemd.amount(text)))
+        if text := self._have("cpu", path, "cpu.cfs_quota_us"):
+            found += systemd.quota(text, self._have("cpu", path, "cpu.cfs_period_us"))
+        return found
+
+    def _have(self, controller: str, path: str, name: str) -> str:
+        return control.read_or(self._file(controller, path, name), "") if controller in self.mounts else ""
 
     def freeze(self, path: str, seconds: float = DEADLINE) -> None:
         state = self._file("freezer", path, "freezer.state")

@@ -10,7 +10,7 @@ import select
 import signal
 import time
 
-from cribus.cgroups import control, devices
+from cribus.cgroups import control, devices, systemd
 from cribus.cgroups.tree import DEADLINE, Tree
 from cribus.cgroups.v1 import rdma_limits
 from cribus.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
@@ -26,6 +26,16 @@ _IO_MAX = {
     "throttleWriteBpsDevice": "wbps",
     "throttleReadIOPSDevice": "riops",
     "throttleWriteIOPSDevice": "wiops",
+}
+_UNIT_LIMITS = {
+    "memory.min": "MemoryMin",
+    "memory.low": "MemoryLow",
+    "memory.high": "MemoryHigh",
+    "memory.max": "MemoryMax",
+    "memory.swap.max": "MemorySwapMax",
+    "cpu.weight": "CPUWeight",
+    "io.weight": "IOWeight",
+    "pids.max": "TasksMax",
 }
 
 
@@ -135,6 +145,19 @@ class V2(Tree):
             if "/" in name or name.startswith("cgroup."):
                 raise InvalidArgument(f"resources.unified may not name {name!r}: name a controller's file")
         return [(self._file(path, name), line) for name, text in unified.items() for line in text.splitlines()]
+
+    def limits(self, path: str) -> list[systemd.Property]:
+        found: list[systemd.Property] = []
+        for name, unit in _UNIT_LIMITS.items():
+            if text := control.read_or(self._file(path, name), ""):
+                found.append((unit, "t", systemd.amount(text.splitlines()[0].removeprefix("default "))))
+        if text := control.read_or(self._file(path, "cpu.max"), ""):
+            limit, period = text.split()
+            found += systemd.quota(limit, period)
+        for name, unit in (("cpuset.cpus", "AllowedCPUs"), ("cpuset.mems", "AllowedMemoryNodes")):
+            if text := control.read_or(self._file(path, name), ""):
+                found.append((unit, "ay", systemd.mask(text)))
+        return found
 
     def freeze(self, path: str, seconds: float = DEADLINE) -> None:
         control.write_all([(self._file(path, "cgroup.freeze"), "1")])

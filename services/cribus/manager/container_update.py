@@ -103,7 +103,7 @@ async def update_pod(node: Node, request: s.UpdatePodSandboxResourcesRequest) ->
         )
         whole = spec_resources.of_pod(linux.resources, linux.overhead)
         limits = msgspec.to_builtins(spec_resources.resources(whole, node.host))
-        await asyncio.to_thread(node.tree.apply, record.cgroup, limits)
+        await asyncio.to_thread(node.tree.change, record.cgroup, limits)
         record = await lifecycle.change(node, record, config=msgspec.structs.replace(record.config, linux=linux))
     await node.nri.tell(Event.POST_UPDATE_POD_SANDBOX, record)
     return s.UpdatePodSandboxResourcesResponse()

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from cribus.cgroups import systemd
 from cribus.cgroups.layout import Tree
 from cribus.cgroups.v1 import V1
 from cribus.errors import InvalidArgument, Unimplemented
@@ -41,6 +42,15 @@ def test_cpu_and_pids(v1: V1) -> None:
     assert text(v1, "pids", "pids.max") == "7"
     v1.apply(PATH, {"pids": {"limit": -1}})
     assert text(v1, "pids", "pids.max") == "max"
+
+
+def test_what_systemd_must_be_told(v1: V1) -> None:
+    v1.apply(PATH, {"memory": {"limit": 1 << 24}, "cpu": {"shares": 512, "quota": 5000, "period": 10000}})
+    told = {name: value for name, _, value in v1.limits(PATH)}
+    assert told == {
+        "MemoryLimit": 1 << 24, "CPUShares": 512, "CPUQuotaPerSecUSec": 500_000, "CPUQuotaPeriodUSec": 10_000,
+        "TasksMax": systemd.INFINITY,
+    }  # fmt: skip
 
 
 def test_quota_and_burst_move_both_ways(v1: V1) -> None:

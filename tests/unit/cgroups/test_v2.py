@@ -2,6 +2,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from cribus.cgroups import systemd
 from cribus.cgroups.layout import Tree
 from cribus.cgroups.v2 import V2, io_weight, swap_max, weight_of_shares
 from cribus.errors import InvalidArgument
@@ -22,6 +23,20 @@ def paper(tmp_path: Path) -> V2:
         (tmp_path / "c" / name).write_text("")
     (tmp_path / "c" / "cpu.max").write_text("max 100000\n")
     return V2("cgroupfs", "cribus", str(tmp_path))
+
+
+def test_what_systemd_must_be_told(paper: V2) -> None:
+    """Every file that systemd writes of a unit it takes over; it had set memory.max to max and cpu.weight to 100."""
+    directory = Path(f"{paper.mount}/c")
+    (directory / "io.weight").write_text("default 300\n8:0 200")
+    (directory / "memory.high").write_text("max")
+    (directory / "cpuset.cpus").write_text("0-1")
+    paper.apply("/c", {"memory": {"limit": 4096}, "cpu": {"shares": 2, "quota": 5000}, "pids": {"limit": 9}})
+    told = {name: value for name, _, value in paper.limits("/c")}
+    assert told == {
+        "MemoryMax": 4096, "MemoryHigh": systemd.INFINITY, "CPUWeight": 1, "CPUQuotaPerSecUSec": 50_000,
+        "CPUQuotaPeriodUSec": 100_000, "TasksMax": 9, "IOWeight": 300, "AllowedCPUs": b"\3",
+    }  # fmt: skip
 
 
 def written(tree: V2, name: str) -> str:

@@ -65,7 +65,7 @@ def test_a_pods_are_remembered_and_hold(world: World, run: Run) -> None:
     async def story() -> None:
         pod = await world.pod()
         applied = []
-        world.node.tree.apply = lambda path, resources: applied.append((path, resources))  # type: ignore[method-assign]
+        world.node.tree.change = lambda path, resources: applied.append((path, resources))  # type: ignore[method-assign]
         await container_update.update_pod(
             world.node, s.UpdatePodSandboxResourcesRequest(pod_sandbox_id=pod, resources=LIMITS)
         )

@@ -157,7 +157,7 @@ def update(box: Box, line: Line) -> int:
             asked["pids"] = {"limit": int(line.given["pids-limit"])}
         if "blkio-weight" in line.given:
             asked["blockIO"] = {"weight": int(line.given["blkio-weight"])}
-    box.tree().apply(box.known()["cgroup"], asked)
+    box.tree().change(box.known()["cgroup"], asked)
     return 0
 
 

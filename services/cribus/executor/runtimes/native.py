@@ -62,7 +62,7 @@ class Native:
         await asyncio.to_thread(node.tree.thaw, record.cgroup)
 
     async def update(self, node: Node, record: Record, resources: dict[str, Any]) -> None:
-        await asyncio.to_thread(node.tree.apply, record.cgroup, resources)
+        await asyncio.to_thread(node.tree.change, record.cgroup, resources)
 
     async def clear(self, node: Node, record: Record) -> None:
         """Keeper, cgroup and directory, which every runtime has, are all that there is."""

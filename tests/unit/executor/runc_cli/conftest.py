@@ -45,6 +45,9 @@ class NoCgroups(Tree):
     def apply(self, path: str, resources: dict[str, Any]) -> None:
         self.told.append(("apply", resources))
 
+    def change(self, path: str, resources: dict[str, Any]) -> None:
+        self.told.append(("change", resources))
+
 
 @pytest.fixture
 def tree(monkeypatch: pytest.MonkeyPatch) -> NoCgroups:

@@ -70,7 +70,7 @@ def test_limits(make: Make, tree: NoCgroups, monkeypatch: pytest.MonkeyPatch, tm
     control.update(box, line(resources="-"))
     (tmp_path / "file").write_text('{"pids": {"limit": 2}}')
     control.update(box, line(resources=str(tmp_path / "file")))
-    assert tree.told == [("apply", one), ("apply", {"pids": {"limit": 1}}), ("apply", {"pids": {"limit": 2}})]
+    assert tree.told == [("change", one), ("change", {"pids": {"limit": 1}}), ("change", {"pids": {"limit": 2}})]
 
 
 def test_ps(make: Make, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
