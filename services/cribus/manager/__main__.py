@@ -45,6 +45,7 @@ async def main() -> None:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await node.looker.close()
 
 
 async def follow_exits(bus: service.Bus, node: Node) -> None:

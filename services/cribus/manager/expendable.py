@@ -1,5 +1,5 @@
-"""Looking at paths of the host that may hang (a dead NFS server, a FUSE file system): each look in a
-thread of its own that is given up after a deadline, so that one hung volume hangs only its own pod."""
+"""Long work on the node's own disk: in a thread of its own that is given up after a deadline. What may lie on
+somebody else's file system is looked at by another process: looker.py."""
 
 import asyncio
 import contextlib
@@ -41,4 +41,4 @@ async def run(look: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
         async with asyncio.timeout(seconds):
             return await done
     except TimeoutError as error:
-        raise DeadlineExceeded(f"{what} gives no answer within {seconds:g} s; is a network volume dead?") from error
+        raise DeadlineExceeded(f"{what} gives no answer within {seconds:g} s; is the disk sick?") from error

@@ -3,11 +3,8 @@ spec stays pure."""
 
 import os
 import platform
-import stat
 
 import msgspec
-
-from cribus.oci.runtime_spec import Device
 
 # By number: linux/capability.h
 _CAPABILITIES = """
@@ -19,8 +16,6 @@ CAP_MAC_OVERRIDE CAP_MAC_ADMIN CAP_SYSLOG CAP_WAKE_ALARM CAP_BLOCK_SUSPEND CAP_A
 CAP_CHECKPOINT_RESTORE
 """
 CAPABILITIES = _CAPABILITIES.split()
-# /dev of a privileged container: not what the runtime makes or mounts itself
-_NOT_DEVICES = ("pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts", ".udev")
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,43 +52,6 @@ def look() -> Host:
         machine=platform.machine(),
         name=platform.node(),
     )
-
-
-def devices(folder: str = "/dev") -> list[Device]:
-    """Every device node of the host, as a privileged container gets them.
-
-    What vanishes while it is looked at is left out.
-    """
-    found: list[Device] = []
-    for entry in sorted(os.scandir(folder), key=lambda one: one.name):
-        if folder == "/dev" and entry.name in _NOT_DEVICES:
-            continue
-        try:
-            if entry.is_dir(follow_symlinks=False):
-                found += devices(entry.path)
-            else:
-                device = describe(entry.path, entry.stat(follow_symlinks=False))
-                if device is not None:
-                    found.append(device)
-        except FileNotFoundError:
-            continue
-    return found
-
-
-def describe(path: str, seen: os.stat_result) -> Device | None:
-    """A device node as the runtime-spec has it; None for what is no device."""
-    kind = "c" if stat.S_ISCHR(seen.st_mode) else "b" if stat.S_ISBLK(seen.st_mode) else ""
-    if not kind:
-        return None
-    return {
-        "type": kind,
-        "path": path,
-        "major": os.major(seen.st_rdev),
-        "minor": os.minor(seen.st_rdev),
-        "fileMode": stat.S_IMODE(seen.st_mode),
-        "uid": seen.st_uid,
-        "gid": seen.st_gid,
-    }
 
 
 def _held() -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
 from cribus.api.cri.stats import FilesystemUsage
@@ -11,6 +11,7 @@ from cribus.api.verb import Call
 from cribus.cgroups.tree import Tree
 from cribus.config import Settings
 from cribus.manager.host import Host
+from cribus.manager.looker import Looker
 from cribus.manager.names import Listened, Names
 from cribus.manager.nri.front import Front
 from cribus.manager.rates import Rates
@@ -18,6 +19,7 @@ from cribus.manager.records import Records
 from cribus.manager.waiters import Waiters
 from cribus.network.pods import Attached, Pod
 
+Look = Callable[[str, str], Awaitable[Any]]  # (name of looks.LOOKS, path)
 Publish = Callable[[Event], Awaitable[None]]
 
 
@@ -75,6 +77,8 @@ class Node:
         self.locks = Locks()
         self.exits = Waiters()
         self.rates = Rates()
+        self.looker = Looker()
+        self.look: Look = self.looker.ask  # at paths that a client named
         self.nri = Front(settings.nri, self.records, self.container_dir)
         self.layers: dict[str, tuple[float, FilesystemUsage]] = {}  # container → when seen, size of its layer
 

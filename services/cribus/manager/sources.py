@@ -1,8 +1,11 @@
 """Looking up on the host what a spec needs: mount sources, devices, profiles, image volumes."""
 
+import asyncio
+import errno
 import json
 import os
-from typing import Any
+from collections.abc import Awaitable, Iterable
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -11,12 +14,13 @@ from cribus.api.cri.container import ContainerConfig, Device, LinuxContainerConf
 from cribus.api.cri.security import LinuxContainerSecurityContext
 from cribus.api.cri.values import MountPropagation, NamespaceMode, ProfileType
 from cribus.errors import FailedPrecondition, InvalidArgument, NotFound
-from cribus.manager import expendable, host, security
+from cribus.manager import looks, security
 from cribus.manager.node import Node
 from cribus.manager.records import Container, Sandbox, State
 from cribus.manager.wanted import Sources, clean, is_image, pod_modes
 from cribus.oci import runtime_spec
 
+T = TypeVar("T")
 POD_FILES = {"/etc/hostname": "hostname", "/etc/hosts": "hosts", "/etc/resolv.conf": "resolv.conf"}
 
 
@@ -28,17 +32,15 @@ async def gather(node: Node, record: Container, pod: Sandbox) -> Sources:
     config = record.config
     context = (config.linux or LinuxContainerConfig()).security_context or LinuxContainerSecurityContext()
     binds = [mount for mount in config.mounts if not is_image(mount)]
-    paths: dict[str, str] = {}
-    if binds:
-        paths = await expendable.run(lambda: {one.host_path: _source(one) for one in binds}, "looking at the mounts")
-    devices, access = _devices(config.devices)
+    paths = dict(zip((one.host_path for one in binds), await _each(_source(node, one) for one in binds), strict=True))
+    devices, access = await _devices(node, config.devices)
     layers, refs = await _image_volumes(node, record)
     return Sources(
         paths=paths,
         devices=devices,
         device_access=access,
-        host_devices=host.devices() if context.privileged else [],
-        seccomp=_local_seccomp(context),
+        host_devices=looks.devices() if context.privileged else [],
+        seccomp=await _local_seccomp(node, context),
         target_pid=_target(node, record, context),
         image_volumes=layers,
         volume_refs=refs,
@@ -52,12 +54,19 @@ def volume_names(record: Container) -> list[str]:
     return [f"{number:04x}{record.id[4:]}" for number in range(count)]
 
 
-def _source(mount: Mount) -> str:
-    """The path behind a host_path, made as a directory when it is missing, as containerd does."""
+async def _each(looking: Iterable[Awaitable[T]]) -> list[T]:
+    """Side by side. Raises the first failure, once all have ended."""
+    outcomes = await asyncio.gather(*looking, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return cast(list[T], outcomes)
+
+
+async def _source(node: Node, mount: Mount) -> str:
+    """The path behind a host_path, made as a directory when it is missing."""
     try:
-        if not os.path.exists(mount.host_path):
-            os.makedirs(mount.host_path, 0o755, exist_ok=True)
-        source = os.path.realpath(mount.host_path, strict=True)
+        source: str = await node.look("source", mount.host_path)
     except OSError as error:
         raise InvalidArgument(f"mount {mount.container_path}: host_path {mount.host_path}: {error.strerror}") from error
     if mount.propagation is not MountPropagation.PROPAGATION_PRIVATE:
@@ -84,37 +93,35 @@ def _mounts() -> list[list[str]]:
         return [line.split(" - ")[0].split() for line in file]
 
 
-def _devices(asked: list[Device]) -> tuple[list[runtime_spec.Device], list[str]]:
+async def _devices(node: Node, asked: list[Device]) -> tuple[list[runtime_spec.Device], list[str]]:
     """The device nodes, a directory's all; and the access to each."""
     found: list[runtime_spec.Device] = []
     access: list[str] = []
     for device in asked:
-        path = os.path.realpath(device.host_path)
         try:
-            inside = host.devices(path) if os.path.isdir(path) else [host.describe(path, os.stat(path))]
+            seen = await node.look("nodes", device.host_path)
         except OSError as error:
             raise InvalidArgument(f"device {device.host_path}: {error.strerror}") from error
-        for one in inside:
-            if one is None:
-                raise InvalidArgument(f"device {device.host_path} is no device node")
-            at = (device.container_path or device.host_path) + one["path"][len(path) :]
-            found.append({**one, "path": at})
+        for one in seen["devices"]:
+            at = (device.container_path or device.host_path) + one["path"][len(seen["path"]) :]
+            found.append(cast(runtime_spec.Device, {**one, "path": at}))
             access.append(device.permissions or "rwm")
     return found, access
 
 
-def _local_seccomp(context: LinuxContainerSecurityContext) -> runtime_spec.Seccomp | None:
+async def _local_seccomp(node: Node, context: LinuxContainerSecurityContext) -> runtime_spec.Seccomp | None:
     """The document of a Localhost profile: runtime-spec's linux.seccomp as a JSON file."""
     profile = security.seccomp_profile(context)
     if profile.profile_type is not ProfileType.Localhost:
         return None
     path = profile.localhost_ref.removeprefix("localhost/")
     try:
-        with open(path, "rb") as file:
-            document: Any = json.load(file)
-    except FileNotFoundError as error:
-        raise InvalidArgument(f"seccomp profile {path} does not exist on this node") from error
-    except (OSError, ValueError) as error:
+        document: Any = json.loads(await node.look("text", path))
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            raise InvalidArgument(f"seccomp profile {path} does not exist on this node") from error
+        raise InvalidArgument(f"seccomp profile {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise InvalidArgument(f"seccomp profile {path} cannot be read: {error}") from error
     if not isinstance(document, dict) or not str(document.get("defaultAction", "")).startswith("SCMP_ACT_"):
         raise InvalidArgument(f"seccomp profile {path} has no defaultAction; it must be an OCI linux.seccomp object")

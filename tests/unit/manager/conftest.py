@@ -19,7 +19,7 @@ from cribus.api.verb import Empty, Verb
 from cribus.cgroups.tree import Tree
 from cribus.config import Settings
 from cribus.errors import CribusError, FailedPrecondition, NotFound, Unavailable
-from cribus.manager import container_create, container_start, exits, sandbox_run
+from cribus.manager import container_create, container_start, exits, looks, sandbox_run
 from cribus.manager.host import Host
 from cribus.manager.node import Below, Node
 from cribus.manager.records import Records
@@ -130,6 +130,7 @@ class World:
             records=Records(self.store), network=self.network, tree=Cgroups("cgroupfs", "cribus"), host=Host()
         )
         self.node = Node(self.settings, self.call, self._publish, below)
+        self.node.look = self._look
         return self.node
 
     async def restart(self) -> Node:
@@ -137,6 +138,9 @@ class World:
         node = self.boot()
         await node.records.load()
         return node
+
+    async def _look(self, look: str, path: str) -> Any:
+        return looks.LOOKS[look](path)
 
     async def _publish(self, event: Event) -> None:
         self.told.append(event)

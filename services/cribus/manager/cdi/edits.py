@@ -8,7 +8,7 @@ import msgspec
 
 from cribus.api.cri.container import ContainerConfig
 from cribus.errors import InvalidArgument
-from cribus.manager import expendable, host
+from cribus.manager import expendable, looks
 from cribus.manager.cdi import specs
 from cribus.oci.runtime_spec import Device, DeviceRule, Mount, Spec
 
@@ -52,7 +52,7 @@ def _node(node: specs.DeviceNode) -> specs.DeviceNode:
         return node
     path = node.hostPath or node.path
     try:
-        seen = host.describe(path, os.stat(path))
+        seen = looks.describe(path, os.stat(path))
     except OSError as error:
         raise InvalidArgument(f"CDI device node {path}: {error.strerror}") from error
     if seen is None or (node.type and node.type.replace("u", "c") != seen["type"]):
