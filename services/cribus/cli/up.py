@@ -45,6 +45,7 @@ def command(given: argparse.Namespace) -> int:
     prepare(settings)
     if given.foreground:
         argv = guard_command(settings)
+        argv.insert(-1, "--stay")
         os.execv(argv[0], argv)
     guard(settings)
     took = asyncio.run(ready(settings, given.timeout))

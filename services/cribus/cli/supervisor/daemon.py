@@ -1,6 +1,7 @@
 """What `cribus up` leaves behind, and what a systemd unit starts: a guard, and supervisord below it.
 
-    python -m cribus.cli.supervisor.daemon CONF            the guard
+    python -m cribus.cli.supervisor.daemon CONF            the guard; ends at once where there is one
+    python -m cribus.cli.supervisor.daemon --stay CONF     the guard of a service manager; waits for its place
     python -m cribus.cli.supervisor.daemon --inner CONF    supervisord, as the guard starts it
 
 The guard starts supervisord and starts it again when it is killed; when the guard is killed,
@@ -205,12 +206,37 @@ class _Guard:
         return os.waitstatus_to_exitcode(status)
 
 
+def stand_by(folder: str) -> int | None:
+    """Wait until the guard of now is gone: its lock, or None when the node was taken down with it.
+
+    Told to end meanwhile, the process ends the node, as the guard would: whoever stops the unit means that.
+    """
+
+    def stop(*_: object) -> None:
+        pid = running(folder)
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+            wait_for(pid)
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    held = lock(folder, wait=True)
+    if os.path.exists(f"{folder}/supervisord.pid"):
+        return held
+    return None
+
+
 def main(argv: list[str]) -> int:
     if argv[0] == "--inner":
         supervise(argv[1])
         return 0
-    conf = os.path.abspath(argv[0])
-    held = lock(os.path.dirname(conf))
+    conf = os.path.abspath(argv[-1])
+    folder = os.path.dirname(conf)
+    held = lock(folder)
+    if held is None and argv[0] == "--stay":
+        held = stand_by(folder)
     if held is None:
         return 0
     guard = _Guard(conf)

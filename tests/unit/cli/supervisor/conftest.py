@@ -25,8 +25,9 @@ class Supervised:
         self.conf.write_text(configuration.text(self.settings))
         self.guards: list[subprocess.Popen[bytes]] = []
 
-    def guard(self) -> subprocess.Popen[bytes]:
-        one = subprocess.Popen([sys.executable, "-m", "cribus.cli.supervisor.daemon", str(self.conf)], cwd="/")
+    def guard(self, *options: str) -> subprocess.Popen[bytes]:
+        argv = [sys.executable, "-m", "cribus.cli.supervisor.daemon", *options, str(self.conf)]
+        one = subprocess.Popen(argv, cwd="/")
         self.guards.append(one)
         until(lambda: control.answers(self.settings), 10, "supervisord answers")
         return one

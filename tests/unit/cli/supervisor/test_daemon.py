@@ -2,7 +2,9 @@
 
 import os
 import signal
+import subprocess
 import time
+from pathlib import Path
 
 from cribus.cli import down
 from cribus.cli.supervisor import daemon
@@ -55,6 +57,52 @@ def test_a_killed_guard_is_replaced_and_nothing_restarts(supervised: Supervised)
 def test_a_second_guard_ends_at_once(supervised: Supervised) -> None:
     supervised.guard()
     assert supervised.guard().wait(5) == 0
+
+
+def _waits(guard: subprocess.Popen[bytes]) -> None:
+    """Until it waits for the lock of another: proc_locks(5) marks such a line with `->`."""
+    until(lambda: f" {guard.pid} " in "".join(_waiting()), 5, "it waits for its place")
+
+
+def _waiting() -> list[str]:
+    return [line for line in Path("/proc/locks").read_text().splitlines() if "->" in line]
+
+
+def test_the_guard_of_a_service_manager_stands_by(supervised: Supervised) -> None:
+    """Had it ended, the service manager would have taken the node for ended, and its pods' services down."""
+    first = supervised.guard()
+    before, services = supervised.supervisord(), supervised.all_run()
+    second = supervised.guard("--stay")
+    _waits(second)
+    first.kill()
+    first.wait()
+    os.kill(before, signal.SIGKILL)
+    until(lambda: supervised.supervisord() not in (0, before), 5, "the second guard starts it again")
+    assert not set(services.values()) & set(supervised.all_run().values())
+    second.terminate()
+    assert second.wait(10) == 0
+    assert not supervised.supervisord()
+
+
+def test_who_stands_by_ends_the_node_when_told(supervised: Supervised) -> None:
+    first = supervised.guard()
+    supervised.all_run()
+    second = supervised.guard("--stay")
+    _waits(second)
+    second.terminate()
+    assert second.wait(10) == 0
+    assert first.wait(10) == 0
+    assert not supervised.supervisord()
+
+
+def test_down_is_not_undone_by_who_stands_by(supervised: Supervised) -> None:
+    supervised.guard()
+    supervised.all_run()
+    second = supervised.guard("--stay")
+    _waits(second)
+    down.stop(supervised.settings)
+    assert second.wait(10) == 0
+    assert not supervised.supervisord()
 
 
 def test_down_ends_supervisord_and_guard(supervised: Supervised) -> None:
