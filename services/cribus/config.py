@@ -57,6 +57,8 @@ class Handler(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     socket: str = ""  # empty: <run>/cribus.sock
     streaming: str = "127.0.0.1:0"
+    streaming_certificate: str = ""  # PEM files; with both, streams are served over TLS
+    streaming_key: str = ""
 
 
 class Nri(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,6 +7,7 @@ from cribus.bus import lines, service
 from cribus.gateway import image_service, server
 from cribus.gateway.late import Late
 from cribus.gateway.runtime_service import Runtime
+from cribus.gateway.streaming import server as streaming_server
 from cribus.gateway.streaming.server import Streaming
 
 
@@ -16,9 +17,10 @@ async def main() -> None:
     log.setup("gateway", node=settings.node, level=settings.log_level)
     late = Late()
     streaming = Streaming(late.call, late.lines)
+    tls = streaming_server.tls(settings.gateway.streaming_certificate, settings.gateway.streaming_key)
     runtime = Runtime(late.call, late, streaming, service.VERSION)
     async with (
-        streaming.serving(settings.gateway.streaming),
+        streaming.serving(settings.gateway.streaming, tls),
         server.serving(
             settings.gateway.socket, runtime.methods(), image_service.methods(late.call), late.asked
         ) as deserted,

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -185,7 +186,9 @@ class News:
 
 
 @contextlib.asynccontextmanager
-async def gateway(path: Path, calls: Calls, shims: Shim, news: list[Event] | None = None) -> AsyncIterator[str]:
+async def gateway(
+    path: Path, calls: Calls, shims: Shim, news: list[Event] | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
     """The gateway on a socket below `path`; yields crictl's endpoint. What was asked is in `calls.heard`."""
 
     @contextlib.contextmanager
@@ -198,7 +201,7 @@ async def gateway(path: Path, calls: Calls, shims: Shim, news: list[Event] | Non
     runtime = Runtime(calls, News(*(news or [])), streaming, "9.9.9")
     socket = path / "cribus.sock"
     async with (
-        streaming.serving("127.0.0.1:0"),
+        streaming.serving("127.0.0.1:0", tls),
         server.serving(str(socket), runtime.methods(), image_service.methods(calls), asked),
     ):
         yield f"unix://{socket}"

@@ -7,16 +7,20 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from cribus.api import shim
 from cribus.api.verb import Call
 from cribus.bus import far
-from cribus.errors import CribusError, InvalidArgument
+from cribus.errors import CribusError, FailedPrecondition, InvalidArgument
 from cribus.gateway.streaming import attach, client, exec, http, netns, port_forward, websocket
 from cribus.gateway.streaming.doors import Command, Door, Doors, Forward
 from cribus.gateway.streaming.multiplex import Connection
 from cribus.gateway.streaming.pipe import Pipe, Tcp
 from cribus.gateway.streaming.websocket_pipe import Tunnel, WebSocket
+
+if TYPE_CHECKING:
+    import ssl
 
 _TUNNEL = f"SPDY/3.1+{port_forward.PROTOCOL}"
 _logger = logging.getLogger(__name__)
@@ -45,13 +49,13 @@ class Streaming:
         return self._base + self._doors.open(Forward(lambda port: netns.connect(namespace, port), ports))
 
     @contextlib.asynccontextmanager
-    async def serving(self, address: str) -> AsyncIterator[None]:
-        """While inside, serve doors on `address` (host:port; port 0 takes a free one)."""
+    async def serving(self, address: str, tls: "ssl.SSLContext | None" = None) -> AsyncIterator[None]:
+        """While inside, serve doors on `address` (host:port; port 0 takes a free one), over TLS if that is given."""
         host, _, port = address.rpartition(":")
-        server = await asyncio.start_server(self._accepted, host.strip("[]") or "127.0.0.1", int(port))
+        server = await asyncio.start_server(self._accepted, host.strip("[]") or "127.0.0.1", int(port), ssl=tls)
         bound = server.sockets[0].getsockname()
         name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bound[0], bound[0])
-        self._base = f"http://[{name}]:{bound[1]}" if ":" in name else f"http://{name}:{bound[1]}"
+        self._base = f"http{'s' if tls else ''}://{f'[{name}]' if ':' in name else name}:{bound[1]}"
         try:
             yield
         finally:
@@ -97,6 +101,24 @@ class Streaming:
         else:
             await _spdy(request, tcp, door)
         return await tcp.close()
+
+
+def tls(certificate: str, key: str) -> "ssl.SSLContext | None":
+    """For PEM files; None without them. Raises FailedPrecondition for what is none."""
+    if not certificate and not key:
+        return None
+    import ssl  # two megabytes that most nodes need not have
+
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        made.load_cert_chain(certificate, key)
+    except OSError as error:
+        raise FailedPrecondition(
+            f"gateway.streaming_certificate {certificate!r} and gateway.streaming_key {key!r} "
+            f"are no certificate and its key in PEM: {error.strerror or error}"
+        ) from error
+    return made
 
 
 def _upgradable(request: http.Request) -> bool:

@@ -15,6 +15,8 @@ from cribus.api import images, manager, shim
 from cribus.api.cri import container as c
 from cribus.api.cri import stats as u
 from cribus.api.cri.values import ContainerState
+from cribus.errors import FailedPrecondition
+from cribus.gateway.streaming import server
 from cribus.gateway.streaming.server import Streaming
 
 from tests.unit.gateway.stand import (
@@ -229,3 +231,51 @@ def test_what_is_no_stream_is_refused(request_: bytes) -> None:
             return await _said(int(port), request_.replace(b"{door}", b"/" + path.encode()))
 
     assert asyncio.run(main()).split(b" ")[1] == REFUSED[request_]
+
+
+CERTIFICATE = """\
+-----BEGIN CERTIFICATE-----
+MIIBmzCCAUGgAwIBAgIUWUnCoY2X4Mpl6hAeKyo590hvhqYwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNTAzNDU0MloYDzIxMjYxMTAx
+MDM0NTQyWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAAT1koxQ//vZth9AQAZmEuq2jQq3F3dZAyTXhYdYWfseCINfXBPGkhw4
+Fqqa5lwrCQ7/gkRDEYFY0CsJrW1esg99o28wbTAdBgNVHQ4EFgQUeyH5PSIUBcfQ
+L4mc+GunKNnOHFowHwYDVR0jBBgwFoAUeyH5PSIUBcfQL4mc+GunKNnOHFowDwYD
+VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI
+zj0EAwIDSAAwRQIhALFiypFeJ/bcm9190q5kNLdCP8qRhXTWIKuCIUpklZS3AiBu
+glUgueTmwIhKDmqOpxi/EP5s5rQBJAZnfUJqNvwfeg==
+-----END CERTIFICATE-----
+"""
+KEY = """\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgnxSP6j4o/Pg0PnJe
+YrDCRIFz9ueKnOOLQ71hwnQy+zehRANCAAT1koxQ//vZth9AQAZmEuq2jQq3F3dZ
+AyTXhYdYWfseCINfXBPGkhw4Fqqa5lwrCQ7/gkRDEYFY0CsJrW1esg99
+-----END PRIVATE KEY-----
+"""
+
+
+@both
+def test_streams_over_tls(tmp_path: Path, transport: str) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    certificate.write_text(CERTIFICATE)
+    key.write_text(KEY)
+    said = "0123456789abcdef" * 100_000
+
+    async def main() -> tuple[int, str, str]:
+        shims = Shim(program)
+        tls = server.tls(str(certificate), str(key))
+        async with gateway(tmp_path, Calls(_table(shims)), shims, tls=tls) as endpoint:
+            trusting = ("exec", "-i", "--tls-ca", str(certificate), "--transport", transport, CONTAINER, "cat")
+            return await crictl(endpoint, *trusting, stdin=said.encode())
+
+    code, out, err = asyncio.run(main())
+    assert (code, out == said) == (0, True), err
+
+
+def test_what_is_no_certificate_is_refused(tmp_path: Path) -> None:
+    assert server.tls("", "") is None
+    (tmp_path / "rubbish").write_text("rubbish")
+    for path in (tmp_path / "none", tmp_path / "rubbish"):
+        with pytest.raises(FailedPrecondition, match="streaming_certificate"):
+            server.tls(str(path), str(path))
