@@ -27,6 +27,7 @@ async def main() -> None:
         await bus.kv.ensure()
         await bus.trace.ensure()
         ledger = Ledger(f"{settings.run}/records", bus.kv)
+        bus.connection.on_reconnect.append(ledger.doubt)
         node = await open_node(settings, bus.call, bus.publish, ledger)
         node.listened = bus.connection.listened
         tasks = [asyncio.create_task(follow_exits(bus, node)), asyncio.create_task(ledger.mirror())]

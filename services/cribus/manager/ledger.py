@@ -42,6 +42,7 @@ class Ledger:
         self._kv = kv
         self._changed: dict[str, bytes | None] = {}  # what the KV does not have yet; None: removed
         self._there: set[str] = set()  # keys that the KV may have
+        self._doubted = False
         self._some = asyncio.Event()
         self._settled = asyncio.Event()
         self._settled.set()
@@ -52,8 +53,12 @@ class Ledger:
         Raises Unavailable while the bus is away.
         """
         behind = await self._kv.load_all()
-        self._there = set(behind)
         self._begin(behind)
+        return self._compared(behind)
+
+    def _compared(self, behind: dict[str, bytes]) -> dict[str, bytes]:
+        """What the files say; where the KV says something else it will follow."""
+        self._there |= behind.keys()
         found = self._read()
         for key in behind.keys() | found.keys():
             if behind.get(key) != found.get(key):
@@ -110,11 +115,20 @@ class Ledger:
         self._settled.clear()
         self._some.set()
 
+    def doubt(self) -> None:
+        """The bus was away: what its server had acknowledged may be undone. One that is killed right after
+        it removed a record has it again."""
+        self._doubted = True
+        self._settled.clear()
+        self._some.set()
+
     async def mirror(self) -> None:
         """Let the KV follow, for ever; while the bus is away the changes wait."""
         while True:
             await self._some.wait()
-            if not self._changed:
+            if self._doubted:
+                await self._look_again()
+            elif not self._changed:
                 self._some.clear()
                 self._settled.set()
                 continue
@@ -123,6 +137,14 @@ class Ledger:
             room = asyncio.Semaphore(_TOGETHER)
             await asyncio.gather(*(self._tell(room, key, value) for key, value in changed.items()))
             _MIRRORED.passed()
+
+    async def _look_again(self) -> None:
+        self._doubted = False
+        try:
+            self._compared(await self._kv.load_all())
+        except Unavailable as error:
+            _logger.warning("the records wait for the bus", extra={"cause": error.message})
+            self._doubted = True
 
     async def _tell(self, room: asyncio.Semaphore, key: str, value: bytes | None) -> None:
         async with room:

@@ -146,6 +146,23 @@ def test_changes_wait_while_the_bus_is_away(play: Callable[[Scenario], None]) ->
     play(scenario)
 
 
+def test_what_the_bus_forgot_while_it_was_away_is_told_again(play: Callable[[Scenario], None]) -> None:
+    async def scenario(behind: Behind, started: Callable[[], Ledger]) -> None:
+        ledger = started()
+        await ledger.load_all()
+        await ledger.put("sandboxes.a", b"a")
+        await ledger.put("sandboxes.removed", b"x")
+        await ledger.flushed(5)
+        await ledger.delete("sandboxes.removed")
+        await ledger.flushed(5)
+        behind.data = {"sandboxes.removed": b"x"}  # as after a crash of its server
+        ledger.doubt()
+        await ledger.flushed(5)
+        assert behind.data == {"sandboxes.a": b"a"}
+
+    play(scenario)
+
+
 def test_a_half_written_file_is_no_record(play: Callable[[Scenario], None], tmp_path: Path) -> None:
     async def scenario(behind: Behind, started: Callable[[], Ledger]) -> None:
         await started().load_all()
