@@ -5,7 +5,7 @@ stdin, stdin-stage      what the client types, and its stage (inlet.py)
 out-1, out-2            standard output and error
 kept-1, kept-2          what was read of them and not acknowledged (kept.py)
 link, stage-1           with a terminal: where its master comes from, and a stage for its output
-pidfd                   once it was forked
+pidfd                   once it was forked; ours alone, because the memo names the process
 memo                    what its session must know (memo.py)
 """
 

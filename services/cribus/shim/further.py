@@ -102,6 +102,7 @@ class Process:
         if self._locker.notes[memo.PHASE] == memo.FETCHED:
             self._ask(container, args, again=True)
             return
+        self._find()
         if "exit" in self._fds:
             self._wait()
         self._runs()
@@ -134,7 +135,7 @@ class Process:
         if self._over is not None or "pidfd" in self._fds:
             os.close(pidfd)
         else:
-            self._locker.keep({"pidfd": pidfd})
+            self._fds["pidfd"] = pidfd
         _FORKED.passed()
         if self._answered:  # the bus was faster than the door
             self._yard.door.execs.pop(self._locker.notes.exec_id, None)
@@ -142,8 +143,9 @@ class Process:
     def _forked_or_not(self, answer: Execed | None, error: CribusError | None) -> None:
         if not self._fds:  # it was given up meanwhile
             return
-        if answer is not None and "pidfd" not in self._fds:
-            self._find(answer)
+        if answer is not None:
+            self._locker.notes[memo.PID], self._locker.notes[memo.STARTED] = answer.pid, answer.started
+            self._find()
         if error is not None or "pidfd" in self._fds:
             self._yard.door.execs.pop(self._locker.notes.exec_id, None)
         self._close_outer()
@@ -159,15 +161,18 @@ class Process:
             self._locker.notes[memo.PHASE] = memo.RUNS
         self._runs()
 
-    def _find(self, answer: Execed) -> None:
-        """What the executor gave to a shim that died, by pid and start time."""
+    def _find(self) -> None:
+        """What the executor gave to a shim that died, or still gives to us."""
+        pid, started = self._locker.notes[memo.PID], self._locker.notes[memo.STARTED]
+        if "pidfd" in self._fds or not started:
+            return
         try:
-            pidfd = process.pidfd_open(answer.pid) if answer.started else -1
+            pidfd = process.pidfd_open(pid)
         except ProcessLookupError:
             return
-        if pidfd >= 0 and process.start_time(answer.pid) == answer.started:
-            self._locker.keep({"pidfd": pidfd})
-        elif pidfd >= 0:
+        if process.start_time(pid) == started:
+            self._fds["pidfd"] = pidfd
+        else:
             os.close(pidfd)
 
     def _runs(self) -> None:
@@ -277,7 +282,7 @@ class Process:
             self.terminal = -1
             self._locker.close("link")
         else:
-            self._locker.close(f"out-{channel}")
+            self._locker.put_down(f"out-{channel}")
 
     def _exited(self, fd: int) -> None:
         """The fork server reaped it and wrote its status, which stays in the pipe for the next shim too;
@@ -335,6 +340,7 @@ class Process:
 
     def kill(self) -> None:
         """SIGKILL to its process group; nothing if it is over."""
+        self._find()
         if "pidfd" not in self._fds:
             return
         try:

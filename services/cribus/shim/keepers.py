@@ -108,6 +108,7 @@ class Locker:
         self._keeper = keeper
         self._id = id
         self._fresh: dict[str, int] = {}
+        self._stale: set[str] = set()
         keeper.lockers.add(self)
 
     def name(self, part: str) -> str:
@@ -127,13 +128,19 @@ class Locker:
         self.add(fds)
         self.send()
 
+    def put_down(self, part: str) -> None:
+        """Close ours, and let the keeper have its copy until we tell it of something else. Idempotent."""
+        if part in self.fds:
+            os.close(self.fds.pop(part))
+            self._stale.add(part)
+
     def close(self, *parts: str) -> None:
         """Close these for good. Idempotent."""
-        there = [part for part in parts if part in self.fds]
-        if there:
-            self._keeper.drop(*(self.name(part) for part in there))
-        for part in there:
-            os.close(self.fds.pop(part))
+        for part in parts:
+            self.put_down(part)
+        if self._stale:
+            self._keeper.drop(*(self.name(part) for part in self._stale))
+            self._stale.clear()
 
     def close_all(self) -> None:
         """The session is over. Idempotent."""

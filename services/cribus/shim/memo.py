@@ -13,6 +13,7 @@ DEADLINE = 1  # ns of the monotonic clock, 0 for none
 EXEC_ID = 2  # under which the executor was asked, two numbers
 ENTERED = 4  # bytes of input that are beyond the client's concern
 MOVING, MOVING_LEVEL = 5, 6  # ENTERED before the write under way, plus one; and how full the stage was
+PID, STARTED = 7, 8  # of the process: a name that is not used again
 ACKED = {1: 16, 2: 32}  # by channel: what the client has acknowledged, …
 BASE = {1: 17, 2: 33}  # … where in the container's output the session begins, …
 BEHIND = {1: 18, 2: 34}  # … and which of the two places that follow says where in the log it reads, 0 if live

@@ -15,6 +15,7 @@ from cribus.bus import streams, subjects
 from cribus.bus.codec import pack
 from cribus.bus.service import Bus
 from cribus.errors import FailedPrecondition
+from cribus.linux.process import start_time
 
 from tests.unit.shim.rig import Rig
 
@@ -56,11 +57,12 @@ class Executor:
             )
             self.pids.append(process.pid)
             pidfd = os.pidfd_open(process.pid)
+            started = start_time(process.pid)
             socket.send_fds(shim, [msgpack.packb({"exec": request.exec_id, "pid": process.pid})], [pidfd])
         for fd in (*three, pidfd, *([slave] if request.tty else [])):
             os.close(fd)
         threading.Thread(target=_reap, args=(process, exit_fd)).start()
-        return Execed(pid=process.pid)
+        return Execed(pid=process.pid, started=started)
 
 
 def _terminal(link: int) -> int:
