@@ -6,9 +6,9 @@ A step's name is `<process>.<operation>.<piece>`. While a step is being done its
 With $CRIBUS_FAULTS, a folder that only tests set, a file there with a step's name is a fault: the
 first process that has done the step takes the file away and sends the signals written in it, a line
 each, `<signal> <pid>`, pid 0 being the process itself. A fifo instead of a file halts the process until
-the test has written and closed it, so that the test can kill whomever it wants at that very moment.
-Where the folder has a folder `passed`, every step that was done leaves a file there. So a test can kill
-right after every step that there is, and knows which there are.
+the test has closed it or has written a line with a dot, so that the test can kill whomever it wants at
+that very moment. Where the folder has a folder `passed`, every step that was done leaves a file there. So
+a test can kill right after every step that there is, and knows which there are.
 
 This loads next to nothing, because processes forked from small ones use it too.
 """
@@ -87,9 +87,12 @@ def fault(name: str) -> None:
         os.rename(name, taken, src_dir_fd=_folder, dst_dir_fd=_folder)
     except FileNotFoundError:
         return
-    with open(os.open(taken, os.O_RDONLY | os.O_CLOEXEC, dir_fd=_folder), encoding="ascii") as file:
-        lines = file.read().splitlines()
-    for line in lines:
+    file = os.open(taken, os.O_RDONLY | os.O_CLOEXEC, dir_fd=_folder)
+    text = b""
+    while not text.endswith(b".\n") and (part := os.read(file, 4096)):
+        text += part
+    os.close(file)
+    for line in text.removesuffix(b".\n").splitlines():
         number, pid = map(int, line.split())
         os.kill(pid or os.getpid(), signal.Signals(number))
         if not pid and number == signal.SIGKILL:

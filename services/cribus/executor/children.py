@@ -49,5 +49,5 @@ class Child:
         if refused:
             raise errors.from_code(*refused)
         if not ready:
-            raise errors.Internal(f"{what} not made: the process that does it was killed; repeat")
+            raise errors.Aborted(f"{what} not made: the process that does it was killed; repeat")
         return said.partition(" ")[2].strip()

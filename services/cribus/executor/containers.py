@@ -4,8 +4,10 @@ Each verb agrees with what it finds: repeated, or after a crash at any point, it
 """
 
 import asyncio
+import contextlib
 import json
 import logging
+import os
 import time
 from typing import Any
 
@@ -20,6 +22,7 @@ from cribus.executor.runtimes.external import External
 from cribus.executor.runtimes.native import Native
 from cribus.executor.runtimes.runtime import Runtime
 from cribus.executor.state import Record
+from cribus.keeper import EXIT
 from cribus.linux import files, process
 from cribus.steps import Step
 
@@ -50,6 +53,8 @@ async def create(node: Node, request: Create) -> Created:
         spec = _spec(bundle)
         if before is not None:
             await _unmake(node, before)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{bundle}/{EXIT}")  # of a process that never was the container
         cgroup = node.tree.spec_path(spec.get("linux", {}).get("cgroupsPath", ""), request.container)
         runtime = command.program(node, request.handler)
         record = Record(
@@ -110,7 +115,7 @@ async def start(node: Node, request: Named) -> Empty:
         record = _known(node, request.container)
         status = state.read(node, request.container).status
         if status == "stopped" and not record.started_at:
-            raise errors.FailedPrecondition(f"container {request.container} has ended and cannot be started again")
+            raise errors.Aborted(f"the first process of {request.container} was killed before it was started; repeat")
         if status == "creating":
             raise errors.FailedPrecondition(f"container {request.container} is not completely created; create it first")
         if not record.started_at:

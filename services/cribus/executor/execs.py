@@ -109,6 +109,8 @@ async def _executed(node: Node, request: Exec, sync: int, pidfd: int) -> None:
         raise errors.DeadlineExceeded(
             f"{request.args[0]} was not executed within {_DEADLINE:g} s; its file system may hang"
         ) from error
-    refused = failure.read(said)[1]
+    _, refused, ready = failure.read(said)
     if refused:
         raise errors.from_code(*refused)
+    if not ready:
+        raise errors.Aborted(f"the process for {request.args[0]} was killed before it executed that; repeat")

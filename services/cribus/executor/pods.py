@@ -16,6 +16,7 @@ from cribus.linux import files, mount, namespaces
 from cribus.steps import Step
 
 _FILE = "pod.json"
+_TRIES = 3  # children for one pod, where they are killed
 _KINDS = {
     "net": namespaces.CLONE_NEWNET,
     "ipc": namespaces.CLONE_NEWIPC,
@@ -56,7 +57,7 @@ async def create(node: Node, request: CreatePod) -> PodCreated:
         if node.tree.driver == "systemd":
             await asyncio.to_thread(node.tree.register, cgroup)
         with _PINNED.of(request.pod):
-            pid = await _fork(node, request, record)
+            pid = await _pinned(node, request, record)
         with _READY.of(request.pod):
             _save(node, request.pod, {**record, "pid": pid, "ready": True})
         return PodCreated(namespaces=pins, cgroup=cgroup, pid=pid)
@@ -88,6 +89,17 @@ def _load(node: Node, pod: str) -> dict[str, Any]:
 
 def _save(node: Node, pod: str, record: dict[str, Any]) -> None:
     files.write_atomic(f"{node.pod(pod)}/{_FILE}", json.dumps(record).encode())
+
+
+async def _pinned(node: Node, request: CreatePod, record: dict[str, Any]) -> int:
+    """A child that is killed has a successor, which begins anew."""
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(errors.Aborted):
+            return await _fork(node, request, record)
+        await ending.empty_cgroup(node, record["cgroup"])
+        await asyncio.to_thread(_unpin, node.pod(request.pod))
+        os.makedirs(f"{node.pod(request.pod)}/ns", exist_ok=True)
+    return await _fork(node, request, record)
 
 
 async def _fork(node: Node, request: CreatePod, record: dict[str, Any]) -> int:

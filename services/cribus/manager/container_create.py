@@ -106,7 +106,7 @@ async def _make(node: Node, name: str, request: CreateContainerRequest) -> str:
         with log.ids(pod=pod.id, container=record.id):
             await lifecycle.begin(node, record)
             try:
-                record = await _set_up(node, record, pod)
+                record = await set_up(node, record, pod)
                 record = await _created(node, record)
                 await node.nri.tell(Event.POST_CREATE_CONTAINER, record)
             except Exception:
@@ -135,7 +135,7 @@ def _begun(name: str, pod: Sandbox, request: CreateContainerRequest) -> Containe
     return msgspec.structs.replace(record, volumes=sources.volume_names(record))
 
 
-async def _set_up(node: Node, record: Container, pod: Sandbox) -> Container:
+async def set_up(node: Node, record: Container, pod: Sandbox) -> Container:
     """Layer, files and spec. The record with what came of it."""
     image = (record.config.image or ImageSpec()).image
     try:

@@ -13,13 +13,14 @@ import msgspec
 from cribus import log
 from cribus.api import executor, shim
 from cribus.api.cri.container import StartContainerRequest, StartContainerResponse
-from cribus.errors import CribusError, FailedPrecondition, Unavailable
-from cribus.manager import container_stop, exits, lifecycle, podfiles
+from cribus.errors import Aborted, CribusError, FailedPrecondition, Unavailable
+from cribus.manager import container_create, container_stop, exits, lifecycle, podfiles
 from cribus.manager.node import Node
 from cribus.manager.nri.events import Event
 from cribus.manager.records import Container, State
 from cribus.steps import Step
 
+_TRIES = 3
 START_ERROR_CODE = 128  # exit code of a container whose program could not be started, as containerd's
 P = TypeVar("P")
 T = TypeVar("T")
@@ -40,8 +41,8 @@ async def start(node: Node, request: StartContainerRequest) -> StartContainerRes
         record = node.records.container(record.id)
         if not await _done_before(node, record):
             _check(node, record)
-            with log.ids(pod=record.pod, container=record.id), node.exits.holding(record.id):
-                await _start(node, record)
+            with log.ids(pod=record.pod, container=record.id):
+                await _tried(node, record)
     return StartContainerResponse()
 
 
@@ -77,6 +78,19 @@ def _check(node: Node, record: Container) -> None:
     if pod is None or pod.state is not State.READY:
         state = pod.state if pod else "gone"
         raise FailedPrecondition(f"pod {record.pod} is {state}: containers can be started in one that is ready")
+
+
+async def _tried(node: Node, record: Container) -> None:
+    """A process that is killed before it runs the container's program has a successor."""
+    for left in reversed(range(_TRIES)):
+        try:
+            with node.exits.holding(record.id):
+                await _start(node, record)
+            return
+        except Aborted:
+            record = node.records.container(record.id)
+            if not left or record.state is not State.CREATED:
+                raise
 
 
 async def _start(node: Node, record: Container) -> None:
@@ -143,10 +157,10 @@ def _take(record: Container) -> shim.Take:
 
 
 async def _failed(node: Node, record: Container, error: Exception) -> None:
-    """Nothing of the attempt is left. When the cause was that a service was away, nothing ran, and
-    the container is as before; else it has exited."""
+    """Nothing of the attempt is left. When the cause was that a service was away, or that somebody killed
+    what was to become the container, nothing ran, and the container is as before; else it has exited."""
     try:
-        if isinstance(error, Unavailable):
+        if isinstance(error, (Unavailable, Aborted)):
             await as_created(node, record)
             return
         await container_stop.release(node, record)
@@ -173,13 +187,20 @@ async def as_created(node: Node, record: Container) -> None:
     path = f"{node.container_dir(record.id)}/config.json"
     spec = _read(path)
     await container_stop.release(node, record)
-    os.makedirs(node.container_dir(record.id), 0o711, exist_ok=True)
-    podfiles.write_atomic(path, spec, 0o600)
+    if spec:
+        os.makedirs(node.container_dir(record.id), 0o711, exist_ok=True)
+        podfiles.write_atomic(path, spec, 0o600)
+    else:  # it went with the run directory under a manager that was killed just then
+        fresh = msgspec.structs.replace(record, started_at=0, start_request="", start_caller="")
+        await container_create.set_up(node, fresh, node.records.sandbox(record.pod))
     now = node.records.latest(record)
     if now is not None and now.state is State.STARTING:
         await lifecycle.move(node, now, State.CREATED, started_at=0, start_request="", start_caller="")
 
 
 def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""

@@ -20,10 +20,17 @@ ALIVE = (State.RUNNING, State.STOPPING)
 _logger = logging.getLogger(__name__)
 
 
-async def took(node: Node, event: Event) -> None:
-    """Record an exit. Idempotent; an exit of something that is no longer known is old news."""
+async def took(node: Node, event: Event, *, sure: bool = False) -> None:
+    """Record an exit. Idempotent; an exit of something that is no longer known is old news.
+
+    One from before the start may be of an earlier attempt to start it, or the clock was set: then the
+    executor is asked, unless the news is its own (`sure`).
+    """
     record = node.records.containers.get(event.id)
     if record is None:
+        return
+    if not sure and record.state in ALIVE and event.at < record.started_at:
+        await ask(node, event.id)
         return
     if record.state is State.STARTING and node.exits.held(event.id):
         # Its start has not answered yet, and decides whether this was a run or a failed start.
@@ -58,7 +65,7 @@ async def ask(node: Node, id: str) -> bool:
         state = executor.State(container=id)
     if state.status != "stopped":
         return False
-    await took(node, of_state(state))
+    await took(node, of_state(state), sure=True)
     return True
 
 

@@ -8,7 +8,7 @@ import select
 import socket
 from collections.abc import Iterable
 
-from cribus.errors import FailedPrecondition
+from cribus.errors import Aborted, FailedPrecondition
 from cribus.linux import fds as descriptors
 from cribus.shim import memo
 from cribus.shim.memo import Memo
@@ -172,7 +172,8 @@ def sessions(held: dict[str, int]) -> dict[str, dict[str, int]]:
 def connect(folder: str) -> Keeper:
     """The keeper of the container whose run directory is `folder`.
 
-    Raises FailedPrecondition when there is none, OSError when it does not answer.
+    Raises FailedPrecondition when there is no container, Aborted when it has no keeper, OSError when that
+    does not answer.
     """
     try:
         dirfd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -181,6 +182,8 @@ def connect(folder: str) -> Keeper:
     try:
         return Keeper(descriptors.connect_at(dirfd, SOCKET, _PATIENCE))
     except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise FailedPrecondition(f"no keeper serves {folder}/{SOCKET}: the container was not created") from error
+        raise Aborted(
+            f"no keeper serves {folder}/{SOCKET}: it was killed, or there never was one; start again"
+        ) from error
     finally:
         os.close(dirfd)

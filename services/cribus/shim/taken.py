@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from cribus.api.shim import Take
-from cribus.errors import FailedPrecondition, Internal
+from cribus.errors import Aborted, FailedPrecondition, Internal
 from cribus.linux import files
 from cribus.shim import crilog, exits, keepers, memo, pump, stand_in
 from cribus.shim.attach import Attach, Follower, Place
@@ -344,7 +344,7 @@ def _opened(path: str, number: int = 0, before: tuple[int, int] = (0, 0)) -> Log
 
 
 def take(care: Care, request: Take) -> Container:
-    """Take a created container, and write down that it is so. Raises FailedPrecondition, Internal."""
+    """Take a created container, and write down that it is so. Raises FailedPrecondition, Aborted, Internal."""
     folder = care.folder(request.container)
     with _KEEPER.of(request.container):
         keeper = _keeper(folder, request)
@@ -352,6 +352,8 @@ def take(care: Care, request: Take) -> Container:
         files.write_atomic(f"{folder}/{TAKE}", msgspec.json.encode(request))
     try:
         return Container(care, request, keeper)
+    except (BrokenPipeError, ConnectionResetError) as error:
+        raise Aborted(f"the keeper of {request.container} was killed while it was asked; start again") from error
     except OSError as error:
         raise Internal(f"container {request.container} cannot be taken: {error}") from error
 

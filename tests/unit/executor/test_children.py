@@ -5,7 +5,7 @@ import types
 from typing import Any
 
 import pytest
-from cribus.errors import Internal, NotFound
+from cribus.errors import Aborted, NotFound
 from cribus.executor import children
 
 from tests.unit.executor.forks import Forks
@@ -36,5 +36,5 @@ def test_what_a_child_says() -> None:
 def test_what_a_child_cannot_do() -> None:
     with pytest.raises(NotFound, match="no such thing"):
         said("error NOT_FOUND no such thing\n")
-    with pytest.raises(Internal, match="it was not made"):
+    with pytest.raises(Aborted, match="it was not made"):
         said("")

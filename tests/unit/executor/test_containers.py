@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from cribus.api.executor import Create, Kill, Named, Resources
-from cribus.errors import CribusError, FailedPrecondition, InvalidArgument, NotFound
+from cribus.errors import Aborted, CribusError, FailedPrecondition, InvalidArgument, NotFound
 from cribus.executor import containers, state
 from cribus.executor.node import Node
 
@@ -37,7 +37,7 @@ def test_a_spec_that_is_none(node: Node) -> None:
 
 def test_an_ended_container(node: Node) -> None:
     state.save(node.bundle("c"), state.Record(container="c", ready=True, pid=0))
-    fails(containers.start(node, C), FailedPrecondition, "has ended")
+    fails(containers.start(node, C), Aborted, "was killed before it was started")
     fails(containers.update(node, Resources(container="c")), FailedPrecondition, "does not run")
     asyncio.run(containers.kill(node, Kill(container="c")))
     asyncio.run(containers.adopt(node))

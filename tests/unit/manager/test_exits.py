@@ -14,7 +14,7 @@ from tests.unit.manager.conftest import Run, World, failing
 
 
 def event(id: str, **more: Any) -> Event:
-    return Event(**{"kind": events.EXITED, "id": id, "at": 10**18, **more})
+    return Event(**{"kind": events.EXITED, "id": id, "at": 2 * 10**18, **more})
 
 
 @pytest.mark.parametrize(
@@ -117,3 +117,16 @@ def test_an_exit_that_cannot_be_written_is_told_again(world: World, run: Run) ->
 def test_of_state() -> None:
     state = executor.State(container="c", pod="p", exited_at=5, exit_code=3, exit_known=True, oom=True)
     assert exits.of_state(state) == Event(kind=events.EXITED, id="c", pod="p", at=5, exit_code=3, oom=True)
+
+
+def test_news_from_before_the_start_is_of_an_earlier_attempt(world: World, run: Run) -> None:
+    async def story() -> None:
+        id = await world.running(await world.pod())
+        started = world.node.records.containers[id].started_at
+        await exits.took(world.node, event(id, at=started - 1, exit_code=137))
+        assert world.node.records.containers[id].state is State.RUNNING
+        world.set(id, status="stopped", exit_code=3, exit_known=True, exited_at=started - 1, pid=0)  # the clock was set
+        await exits.took(world.node, event(id, at=started - 1, exit_code=3))
+        assert world.node.records.containers[id].exit_code == 3
+
+    run(story())

@@ -2,7 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
-from cribus.errors import FailedPrecondition
+from cribus.errors import Aborted, FailedPrecondition
 from cribus.shim import keepers
 from cribus.shim.keepers import Locker
 
@@ -31,7 +31,7 @@ def test_get_put_and_a_keeper_that_dies(rig: Rig) -> None:
 def test_no_container_and_no_keeper(tmp_path: Path) -> None:
     with pytest.raises(FailedPrecondition, match="create the container first"):
         keepers.connect(str(tmp_path / "none"))
-    with pytest.raises(FailedPrecondition, match="no keeper"):
+    with pytest.raises(Aborted, match="no keeper"):
         keepers.connect(str(tmp_path))
 
 

@@ -37,6 +37,7 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
                 _terminal(host, fds[3], what)
         else:
             process.streams(fds[3:6])
+        tell(sync, "ready", "")
         process.become(what, users if request["users"] else -1)
     except Failed as failure:
         tell(sync, "error", f"{failure.code} {failure.message}")

@@ -47,6 +47,9 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
     except Failed as failure:
         tell(sync, "error", f"{failure.code} {failure.message}")
         return process.exit_code(failure)
+    except BrokenPipeError:
+        tell(sync, "error", "ABORTED the container's keeper was killed before it had its terminal; repeat")
+        return 1
     except OSError as error:
         tell(sync, "error", f"INTERNAL container cannot be set up: {reason(error)}")
         return 1

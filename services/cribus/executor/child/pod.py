@@ -153,7 +153,7 @@ def _reaper(request: "dict[str, Any]") -> int:
     os.close(write)
     _bind(f"/proc/{pid}/ns/pid", request["pins"]["pid"])
     if not os.read(read, 1):
-        raise Failed("INTERNAL", "the first process of the pod's PID namespace was killed; repeat")
+        raise Failed("ABORTED", "the first process of the pod's PID namespace was killed; repeat")
     os.close(read)
     return pid
 

@@ -96,9 +96,11 @@ async def _answer(ours: socket.socket) -> tuple[int, int]:
     except TimeoutError:
         raise
     except OSError as error:
-        raise errors.Internal("the keeper died before it had started the container; repeat") from error
+        raise errors.Aborted("the keeper died before it had started the container; repeat") from error
+    if not data:
+        raise errors.Aborted("the keeper was killed before it had started the container; repeat")
     if not fds:
-        raise Refused(f"keeper: {data.decode(errors='replace') or 'died at once'}")
+        raise Refused(f"keeper: {data.decode(errors='replace')}")
     return int(data), fds[0]
 
 

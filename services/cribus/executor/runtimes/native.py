@@ -109,7 +109,7 @@ async def _ready(held: Held) -> list[str]:
     """Wait for init; its warnings."""
     warnings, _, ready = failure.read(await _said(held, b"ready"))
     if not ready:
-        raise errors.Internal("the container's first process died while it was set up; it was killed from outside")
+        raise errors.Aborted("the container's first process was killed while it was set up; repeat")
     return warnings
 
 

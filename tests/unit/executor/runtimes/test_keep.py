@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cribus.errors import Internal
+from cribus.errors import Aborted
 from cribus.executor.node import Node
 from cribus.executor.runtimes import keep
 from cribus.forkserver import Spawned
@@ -49,7 +49,7 @@ def test_what_the_keeper_gets_and_says(node: Node) -> None:
 def test_a_keeper_that_fails(node: Node) -> None:
     with pytest.raises(keep.Refused, match="error create: no"):
         begun(node, Keeper(b"error create: no", []))
-    with pytest.raises(Internal):
+    with pytest.raises(Aborted):
         begun(node, Keeper(b"", []))
 
 

@@ -1,0 +1,229 @@
+"""Everything that a client can ask of a pod, each with what must be there before."""
+
+import fcntl
+import json
+import os
+import shutil
+import struct
+import subprocess
+import termios
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cribus.api import executor
+from cribus.api.verb import Verb
+from cribus.errors import Aborted, DeadlineExceeded, Unavailable
+from cribus.gateway.cri import api_pb2 as pb
+
+from tests.chaos.lives import GATED, PATIENCE, Life
+from tests.chaos.world import World
+from tests.harness import CRICTL, until
+
+_ID = "0c1" + "0" * 61
+_SPEC = {
+    "ociVersion": "1.3.0",
+    "hostname": "oci",
+    "root": {"path": "root"},
+    "process": {"args": ["/bin/busybox", "sleep", "1000"], "cwd": "/", "user": {"uid": 0, "gid": 0}},
+    "linux": {
+        "namespaces": [{"type": one} for one in ("pid", "mount", "uts", "ipc", "network", "cgroup")],
+        "sysctl": {"net.core.somaxconn": "1000"},
+        "cgroupsPath": f"/{_ID}",
+    },
+    "hooks": {"createRuntime": [{"path": "/bin/true"}]},
+    "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+}
+
+
+class Operation(NamedTuple):
+    """`prepare` makes the life at stake; `act` is repeated from its start only by what it asks."""
+
+    prepare: Callable[[World], Life]
+    act: Callable[[World, Life], None]
+
+
+def _nothing(world: World) -> Life:
+    return world.life()
+
+
+def _pod(world: World) -> Life:
+    life = world.life()
+    life.run()
+    return life
+
+
+def _created(world: World) -> Life:
+    life = _pod(world)
+    life.create()
+    return life
+
+
+def _up(world: World) -> Life:
+    return world.life().up()
+
+
+def _gated(world: World) -> Life:
+    return world.life(script=GATED).up()
+
+
+def _special(world: World) -> Life:
+    """With what the usual pod does not have: a shared PID namespace, a terminal, settings of its own."""
+    life = world.life()
+    options = pb.NamespaceOption(network=pb.POD, pid=pb.POD, ipc=pb.POD)
+    life.config.linux.security_context.namespace_options.CopyFrom(options)
+    life.config.linux.sysctls["net.core.somaxconn"] = "1000"
+    life.config.linux.security_context.privileged = True
+    life.main.linux.security_context.namespace_options.CopyFrom(options)
+    life.main.tty = True
+    life.main.linux.security_context.privileged = True
+    both = pb.Mount(host_path=str(world.shared), container_path="/shared", propagation=pb.PROPAGATION_BIDIRECTIONAL)
+    life.main.mounts.append(both)
+    return life
+
+
+def _special_created(world: World) -> Life:
+    life = _special(world)
+    life.run()
+    life.create()
+    return life
+
+
+def _start(world: World, life: Life) -> None:
+    life.start()
+
+
+def _crictl(world: World, *args: str) -> list[str]:
+    return [CRICTL, "-r", f"unix://{world.node.socket}", "-t", "10s", *args]
+
+
+def _exec(world: World, life: Life) -> None:
+    """By crictl and a stream. A process that may have run is not run again by anybody but its client."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        argv = _crictl(world, "exec", life.container, "sh", "-c", "echo $HOSTNAME")
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+        if done.returncode == 0:
+            assert done.stdout.strip() == life.name
+            return
+        assert time.monotonic() < end, done.stderr
+
+
+def _exec_resumed(world: World, life: Life) -> None:
+    """By crictl, whose session goes on when the pod's shim is killed."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        script = "echo begun; while [ ! -e /gate/open ]; do usleep 5000; done; echo $HOSTNAME"
+        argv = _crictl(world, "exec", life.container, "sh", "-c", script)
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL) as one:
+            assert one.stdout is not None
+            begun = one.stdout.readline()
+            world.kill(("shim",), life)
+            (life.gate / "open").touch()
+            said = one.stdout.read()
+        (life.gate / "open").unlink()
+        if (begun, one.returncode) == (b"begun\n", 0):
+            assert said.decode().strip() == life.name
+            return
+        assert time.monotonic() < end, (begun, said)
+
+
+def _orphan(world: World, life: Life) -> None:
+    """The keeper is killed: another stands in for it, and everything goes on."""
+    keeper = world.node.keeper(life.container)
+    world.kill(("keeper",), life)
+    until(lambda: not Path(f"/proc/{keeper}").exists(), 10, "the keeper is gone")
+    life.exec()
+
+
+def _exec_terminal(world: World, life: Life) -> None:
+    """The same, on a terminal."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        ours, theirs = os.openpty()
+        argv = _crictl(world, "exec", "-it", life.container, "sh", "-c", "tty; exit 0")
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        done = subprocess.run(argv, timeout=30, stdin=theirs, stdout=theirs, stderr=theirs)
+        os.set_blocking(ours, False)
+        said = os.read(ours, 65536)
+        for fd in (ours, theirs):
+            os.close(fd)
+        if done.returncode == 0:
+            assert b"/dev/pts/" in said, said
+            return
+        assert time.monotonic() < end, said
+
+
+def _attach(world: World, life: Life) -> None:
+    """By crictl, until it hears the container."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        argv = _crictl(world, "attach", life.container)
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as one:
+            assert one.stdout is not None
+            heard = one.stdout.readline()
+            one.kill()
+        if heard:
+            return
+        assert time.monotonic() < end, "attach hears nothing"
+
+
+def _pull(world: World, life: Life) -> None:
+    spec = pb.ImageSpec(image=world.image)
+    found = world.client.ask("PullImage", pb.PullImageRequest(image=spec)).image_ref
+    assert found
+    world.client.ask("RemoveImage", pb.RemoveImageRequest(image=spec))
+    assert not world.client.ask("ImageStatus", pb.ImageStatusRequest(image=spec)).HasField("image")
+
+
+def _oci(world: World, life: Life) -> None:
+    """A runtime-spec that CRI has no words for: a root that is a directory, a name and settings of its own."""
+    folder = world.node.run_dir / "containers" / _ID
+    (folder / "root" / "bin").mkdir(parents=True, exist_ok=True)
+    shutil.copy("/bin/busybox", folder / "root" / "bin" / "busybox")
+    (folder / "config.json").write_text(json.dumps(_SPEC))
+    again = threading.Event()
+    asked: tuple[tuple[Verb[Any, Any], Any], ...] = (
+        (executor.CREATE, executor.Create(container=_ID, pod="")),
+        (executor.START, executor.Named(container=_ID)),
+        (executor.DELETE, executor.Named(container=_ID)),
+    )
+    for verb, request in asked:
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                world.watch.call(verb, request)
+                break
+            except (Unavailable, Aborted, DeadlineExceeded):
+                assert time.monotonic() < end
+            again.wait(0.01)
+
+
+def _asked(name: str, **more: Any) -> Callable[[World, Life], None]:
+    return lambda world, life: getattr(life, name)(**more)
+
+
+OPERATIONS: dict[str, Operation] = {
+    "run": Operation(_nothing, _asked("run")),
+    "create": Operation(_pod, _asked("create")),
+    "start": Operation(_created, _start),
+    "run-special": Operation(_special, _asked("run")),
+    "start-special": Operation(_special_created, _start),
+    "exec-sync": Operation(_up, _asked("exec")),
+    "exec": Operation(_up, _exec),
+    "exec-resumed": Operation(_up, _exec_resumed),
+    "orphan": Operation(_up, _orphan),
+    "exec-terminal": Operation(_up, _exec_terminal),
+    "attach": Operation(_up, _attach),
+    "reopen-log": Operation(_up, _asked("reopen")),
+    "exit": Operation(_gated, _asked("exit")),
+    "stop": Operation(_up, _asked("stop")),
+    "kill": Operation(_up, _asked("stop", grace=0)),
+    "remove-container": Operation(_up, _asked("remove_container")),
+    "stop-pod": Operation(_up, _asked("stop_pod")),
+    "remove-pod": Operation(_up, _asked("remove_pod")),
+    "oci": Operation(_nothing, _oci),
+    "pull": Operation(_nothing, _pull),
+}

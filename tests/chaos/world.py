@@ -1,0 +1,243 @@
+"""A node on which processes die, somebody who runs through it all, and the proof that nobody noticed."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cribus import config
+from cribus.api import events
+from cribus.gateway.cri import api_pb2 as pb
+from cribus.linux import mount
+
+from tests import harness, registry
+from tests.chaos.faults import Faults
+from tests.chaos.lives import Client, Life, check_lines
+from tests.chaos.victims import Victims
+from tests.chaos.watch import Watch
+from tests.harness import IMAGE, PYTHON, Node, until
+
+WHOLE = 2.0  # seconds within which every kind of call must work again …
+_MARGIN = 8  # … or so many starts of an interpreter, on a machine that is slow or busy
+
+
+@cache
+def limit() -> float:
+    """Seconds within which the API must be whole again on this machine."""
+    began = time.monotonic()
+    subprocess.run([PYTHON, "-c", "import grpc, nats, msgspec"], check=True)
+    return max(WHOLE, _MARGIN * (time.monotonic() - began))
+
+
+class World:
+    """One node for many cases, with its bystander: a pod that has nothing to do with any of them."""
+
+    def __init__(self, node: Node, faults: Faults, image: str) -> None:
+        os.environ["CRIBUS_CONFIG"] = str(node.config)
+        settings = config.load()
+        self.node = node
+        self.faults = faults
+        self.image = image  # one that can be pulled
+        self.shared = node.base / "shared"  # a mount that propagates
+        self.client = Client(f"unix://{node.socket}", IMAGE)
+        self.watch = Watch(settings)
+        self.victims = Victims(node, settings)
+        self.bystander = self._another()
+        self.processes = self._settled()
+
+    def _settled(self) -> list[str]:
+        """Its processes, once they have been the same for a while: some are forked ahead, at leisure."""
+        same, before = 0, [""]
+        while same < 20:
+            found = self.victims.of_node()
+            same, before = (same + 1 if found == before else 0), found
+            signal.sigtimedwait([], 0.02)
+        return before
+
+    def _another(self) -> Life:
+        life = self.life()
+        del life.config.port_mappings[:]
+        return life.up()
+
+    def life(self, **more: Any) -> Life:
+        return Life(self.client, self.node.logs, **more)
+
+    def pid(self, part: str, life: Life) -> int:
+        """Of a part of the node, or of the pod that is at stake; of the bystander where that has none yet."""
+        return self.victims.pid(part, life.id, life.container) or self.victims.pid(
+            part, self.bystander.id, self.bystander.container
+        )
+
+    def kill(self, parts: tuple[str, ...], life: Life) -> None:
+        for pid in [self.pid(part, life) for part in parts]:
+            if pid:
+                os.kill(pid, signal.SIGKILL)
+
+    def whole_again(self, since: float) -> float:
+        """Seconds from then until every kind of call works."""
+        request = pb.ExecSyncRequest(container_id=self.bystander.container, cmd=["true"], timeout=10)
+        for method, asked in (
+            ("ListContainers", pb.ListContainersRequest()),
+            ("ListPodSandbox", pb.ListPodSandboxRequest()),
+            ("ListImages", pb.ListImagesRequest()),
+            ("ExecSync", request),
+        ):
+            self.client.ask(method, asked)
+            print(f"{method} works {time.monotonic() - since:.2f} s after the kill")
+        return time.monotonic() - since
+
+    def prove(self, life: Life) -> None:
+        """The life at stake is as it should be, and goes; the bystander goes on; nothing is left."""
+        finish(life)
+        self._told(life)
+        self._goes_on()
+        self.nothing_left()
+
+    def _told(self, life: Life) -> None:
+        if not life.id:
+            return
+        pod = [events.SANDBOX_READY, events.SANDBOX_STOPPED, events.SANDBOX_REMOVED]
+        assert [kind for kind in self.watch.told(life.id, pod, 5) if kind in pod] == pod
+        if life.container:
+            ran = [events.CONTAINER_STARTED, events.CONTAINER_STOPPED] if life.started else []
+            wanted = [events.CONTAINER_CREATED, *ran, events.CONTAINER_REMOVED]
+            told = self.watch.told(life.container, wanted, 5)
+            assert [kind for kind in told if kind != events.EXITED] == wanted
+        stops = [one for one in self.watch.of(life.container) if one.kind == events.CONTAINER_STOPPED]
+        # Of exits there may be more: a process that was killed before it ran the program had a successor.
+        exits = [one for one in self.watch.of(life.container) if one.kind == events.EXITED]
+        for one in (*stops, *exits[-1:]):
+            assert (one.exit_known, one.exit_code) == (True, life.code), one
+        assert self.watch.twice() == []
+
+    def _goes_on(self) -> None:
+        """The bystander still writes, and every line is there once."""
+        seen = self.bystander.written()
+        until(lambda: self.bystander.written() > seen, 5, "the bystander goes on")
+        lines = self.bystander.lines()
+        check_lines(lines, whole=False)
+        if len(lines) > 5000:
+            self.renew()
+
+    def renew(self) -> None:
+        """Another bystander: this one's log is long enough, or its keeper was killed."""
+        old = self.bystander
+        self.bystander = self._another()
+        finish(old)
+        self._told(old)
+
+    def said(self, since: float) -> str:
+        """What the services logged from then on (seconds since the epoch)."""
+        begin = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since))
+        lines = [
+            f"{path.stem}: {line}"
+            for path in (self.node.root / "log").glob("*.log")
+            for line in path.read_text(errors="replace").splitlines()
+            if begin <= line[10 : 10 + len(begin)] or "Error" in line[:60]
+        ]
+        return "\n".join(lines[-60:])
+
+    def sweep(self) -> None:
+        """After a case that failed: away with everybody but the bystander, for the sake of the next."""
+        for one in self.client.ask("ListPodSandbox", pb.ListPodSandboxRequest()).items:
+            if one.id != self.bystander.id:
+                self.client.ask("RemovePodSandbox", pb.RemovePodSandboxRequest(pod_sandbox_id=one.id))
+
+    def nothing_left(self) -> None:
+        def clean() -> bool:
+            return not self._remains()
+
+        try:
+            until(clean, 8, "nothing is left")
+        except AssertionError:
+            raise AssertionError(self._remains()) from None
+
+    def _remains(self) -> list[str]:
+        """Of everybody but the bystander."""
+        ours = (self.bystander.id[:6], self.bystander.container[:6])  # of a process's title more has no room
+        left = [
+            f"{kind}: {one}"
+            for kind, found in self.node.remains().items()
+            for one in found[(1 if kind in ("links", "addresses") else 0) :]
+            if not any(id in one for id in ours) and not _inside(one, ours)
+        ]
+        left += [f"record: {one}" for one in self.watch.records() if not any(id in one for id in ours)]
+        gone = list(self.processes)
+        for one in self.victims.of_node():
+            if one in gone:
+                gone.remove(one)
+            elif not any(id in one for id in ours):
+                left.append(f"process: {one}")
+        lost = set(gone) - set(self.victims.of_node())
+        return left + [f"missing: {one}" for one in lost if not re.match("shim|keeper|python", one)]
+
+    def end(self) -> None:
+        """The last proof: without the bystander there is nothing at all."""
+        finish(self.bystander)
+        self.node.assert_clean()
+
+    def close(self) -> None:
+        self.watch.close()
+        self.client.close()
+
+
+def _inside(process: str, ids: tuple[str, str]) -> bool:
+    """Whether this process, as `remains` has it, is of one of these pods."""
+    number = process.split()[0]
+    if not number.isdigit():
+        return False
+    try:
+        text = Path(f"/proc/{number}/cgroup").read_text()
+    except OSError:
+        return True  # it is over
+    return any(id in text for id in ids)
+
+
+def finish(life: Life) -> None:
+    """To its end, from wherever it is; its output and its exit code are right."""
+    if life.started and life.code < 0:
+        life.writing()
+        seen = life.written()
+        until(lambda: life.written() > seen, 5, "it goes on writing")
+        life.stop()
+    if life.started and life.code in (7, 42) and not life.gone:
+        found = life.status()
+        assert (found.state, found.exit_code) == (pb.CONTAINER_EXITED, life.code), found
+    if life.started:
+        check_lines(life.lines(), whole=life.code in (7, 42))
+    if life.id and not life.gone:
+        life.stop_pod()
+        life.remove_pod()
+
+
+@contextmanager
+def _shared(folder: Path) -> Iterator[None]:
+    folder.mkdir()
+    mount.bind(str(folder), str(folder))
+    try:
+        mount.change(str(folder), mount.MS_SHARED)
+        yield
+    finally:
+        mount.umount(str(folder))
+
+
+@contextmanager
+def world(base: Path) -> Iterator[World]:
+    """A node whose every step can be halted."""
+    faults = Faults(base / "faults")
+    with registry.serve(base / "registry") as images:
+        layer = registry.layer(base, registry.tar([registry.Entry("file", b"x" * 100_000)]))
+        images.push("small", registry.Image([layer]), "v1")
+        with _shared(base / "shared"), harness.node(base, before=faults.laid_for) as node:
+            one = World(node, faults, f"{images.host}/small:v1")
+            try:
+                yield one
+                one.end()
+            finally:
+                one.close()
