@@ -363,7 +363,7 @@ def _keeper(folder: str, request: Take) -> tuple[Keeper, dict[str, int]]:
     for _ in range(_KEEPERS):
         try:
             keeper = keepers.connect(folder)
-        except FailedPrecondition:
+        except (Aborted, FailedPrecondition):
             if not os.path.exists(f"{folder}/{TAKE}"):
                 raise
             keeper = keepers.connect(folder) if stand_in.come(folder) else _rescued(folder, request)
