@@ -143,10 +143,11 @@ class Process:
     def _forked_or_not(self, answer: Execed | None, error: CribusError | None) -> None:
         if not self._fds:  # it was given up meanwhile
             return
+        introduced = "pidfd" in self._fds
         if answer is not None:
             self._locker.notes[memo.PID], self._locker.notes[memo.STARTED] = answer.pid, answer.started
             self._find()
-        if error is not None or "pidfd" in self._fds:
+        if error is not None or introduced:  # else it may still come to the door, and must be known there
             self._yard.door.execs.pop(self._locker.notes.exec_id, None)
         self._close_outer()
         if error is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cribus.api.executor import Exec, Execed
 from cribus.errors import Aborted, CribusError, FailedPrecondition
+from cribus.linux import process
 from cribus.shim.door import Door
 from cribus.shim.ends import Kind
 from cribus.shim.further import Process, Yard
@@ -97,14 +98,15 @@ def test_the_exit_may_come_before_the_answer(yard: Make, turning: Turning, first
 
 
 def test_the_answer_may_come_before_the_process_is_introduced(yard: Make, turning: Turning) -> None:
-    place = yard(lambda wanted, again, done: done(Execed(pid=1), None))
-    owner = Owner()
-    owner.process(place).start("c", ["x"])
-    (id,) = place.door.execs
     child = os.fork()
     if child == 0:
         select.select([], [], [], 30)
         os._exit(0)
+    made = Execed(pid=child, started=process.start_time(child))
+    place = yard(lambda wanted, again, done: done(made, None))
+    owner = Owner()
+    owner.process(place).start("c", ["x"])
+    (id,) = place.door.execs
     pidfd = os.pidfd_open(child)
     place.door._forked({"exec": id, "pid": child}, pidfd)
     # nothing kills it: its exec is known until it was introduced, and its end is seen
