@@ -112,10 +112,10 @@ def test_the_answer_may_come_before_the_process_is_introduced(yard: Make, turnin
     # nothing kills it: its exec is known until it was introduced, and its end is seen
     assert os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG) is None
     assert place.door.execs == {}
-    os.kill(child, signal.SIGTERM)
+    os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     turning.until(lambda: owner.code >= 0)
-    assert owner.code == 128 + signal.SIGTERM
+    assert owner.code == 128 + signal.SIGKILL
 
 
 def test_a_fork_server_that_died_leaves_the_kernel_to_tell(yard: Make, turning: Turning) -> None:
