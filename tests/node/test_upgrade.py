@@ -77,8 +77,7 @@ class Load:
                 return done.stdout.strip()
             if attempt and args[0] == "rmp" and "code = NotFound" in done.stderr:
                 return ""
-            # Aborted: an exec that outlasted the drain of the executor that forked it, on a busy machine
-            if not any(word in done.stderr for word in ("code = Unavailable", "code = Aborted", "connection refused")):
+            if "code = Unavailable" not in done.stderr and "connection refused" not in done.stderr:
                 break
             self.again.append(done.stderr)
         self.failures.append(f"{args}: {done.stderr}")

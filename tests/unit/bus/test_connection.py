@@ -85,3 +85,25 @@ def test_the_bus_knows_who_still_listens(with_server: Any) -> None:
                     pass
 
     with_server(scenario)
+
+
+def test_a_flush_ends_after_what_was_sent_and_subscribed_before(with_server: Any) -> None:
+    """nats-py's own lets about one subscription in fifty come later."""
+
+    async def scenario(server: Any) -> None:
+        async with service.connect(server.settings, "manager") as bus, service.connect(server.settings, "cli") as cli:
+            for _ in range(500):
+                there = asyncio.Event()
+
+                async def hear(msg: Any, there: asyncio.Event = there) -> None:
+                    there.set()
+
+                subscription = await bus.connection.nats.subscribe("cribus.unit.manager.x", cb=hear)
+                await bus.connection.nats.flush()
+                assert await cli.connection.listened("cribus.unit.manager.x")
+                await there.wait()
+                await subscription.unsubscribe()
+                await bus.connection.nats.flush()
+                assert not await cli.connection.listened("cribus.unit.manager.x")
+
+    with_server(scenario)
