@@ -1,6 +1,7 @@
 """Who talks with a shim in tests: an executor that starts processes of this host, and a stream's client."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from cribus.api.executor import EXEC, Exec, Execed
 from cribus.bus import streams, subjects
 from cribus.bus.codec import pack
 from cribus.bus.service import Bus
-from cribus.errors import FailedPrecondition
+from cribus.errors import Aborted, FailedPrecondition, Unavailable
 from cribus.linux.process import start_time
 
 from tests.unit.shim.rig import Rig
@@ -42,14 +43,12 @@ class Executor:
     def _run(self, request: Exec) -> Execed:
         if request.args[0] == "missing":
             raise FailedPrecondition("missing: no such program")
-        folder = os.open(self._rig.run / "pods" / request.pod, os.O_RDONLY)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as shim:
-            shim.connect(f"/proc/self/fd/{folder}/shim.sock")
-            os.close(folder)
-            shim.send(msgpack.packb({"exec": request.exec_id}))
-            _, fds, _, _ = socket.recv_fds(shim, 4096, 4)
+        with contextlib.ExitStack() as stack:
+            shim, fds = self._introduced(stack, request)
             *three, exit_fd = fds
             slave = _terminal(three[0]) if request.tty else -1
+            if request.tty:
+                stack.callback(os.close, slave)
             stdin, stdout, stderr = [slave] * 3 if request.tty else three
             script = _IN_TERMINAL if request.tty else _IN_SESSION
             process = subprocess.Popen(
@@ -57,12 +56,30 @@ class Executor:
             )
             self.pids.append(process.pid)
             pidfd = os.pidfd_open(process.pid)
+            stack.callback(os.close, pidfd)
             started = start_time(process.pid)
-            socket.send_fds(shim, [msgpack.packb({"exec": request.exec_id, "pid": process.pid})], [pidfd])
-        for fd in (*three, pidfd, *([slave] if request.tty else [])):
-            os.close(fd)
-        threading.Thread(target=_reap, args=(process, exit_fd)).start()
+            threading.Thread(target=_reap, args=(process, os.dup(exit_fd))).start()
+            with contextlib.suppress(OSError):  # a shim that died has no use for it
+                socket.send_fds(shim, [msgpack.packb({"exec": request.exec_id, "pid": process.pid})], [pidfd])
         return Execed(pid=process.pid, started=started)
+
+    def _introduced(self, stack: contextlib.ExitStack, request: Exec) -> tuple[socket.socket, list[int]]:
+        """The shim and what it gave for this exec. Raises Unavailable, Aborted."""
+        shim = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        folder = os.open(self._rig.run / "pods" / request.pod, os.O_RDONLY)
+        try:
+            shim.connect(f"/proc/self/fd/{folder}/shim.sock")
+            shim.send(msgpack.packb({"exec": request.exec_id}))
+            _, fds, _, _ = socket.recv_fds(shim, 4096, 4)
+        except OSError as error:
+            raise Unavailable(f"no descriptors: {error}") from error
+        finally:
+            os.close(folder)
+        for fd in fds:
+            stack.callback(os.close, fd)
+        if len(fds) != (2 if request.tty else 4):
+            raise Aborted("the shim does not know the exec")
+        return shim, fds
 
 
 def _terminal(link: int) -> int:
