@@ -69,6 +69,7 @@ class Life:
         self.started = False
         self.code = -1  # with which it ended, as we know
         self.gone = False
+        self.orphaned = False  # its keeper and its shim were killed in the same instant
         self.config = pb.PodSandboxConfig(
             metadata=pb.PodSandboxMetadata(name=self.name, uid=self.name, namespace="chaos"),
             hostname=self.name,
@@ -161,6 +162,13 @@ def _text(line: str) -> str:
     found = re.fullmatch(r"\S+ stdout F (.*?)\r?", line)
     assert found, f"no whole line: {line!r}"
     return found[1]
+
+
+def check_order(lines: list[str]) -> None:
+    """No line twice and all in order, though some may be missing: where shim and keeper were killed in the
+    same instant (docs/decisions/0013-stand-in-keeper.md)."""
+    numbers = [int(line.split()[1]) for line in lines if line.startswith("line ")]
+    assert numbers == sorted(set(numbers))
 
 
 def check_lines(lines: list[str], *, whole: bool) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from cribus.api import executor
 from cribus.api.verb import Verb
-from cribus.errors import Aborted, DeadlineExceeded, Unavailable
+from cribus.errors import Aborted, DeadlineExceeded, NotFound, Unavailable
 from cribus.gateway.cri import api_pb2 as pb
 
 from tests.chaos.lives import GATED, PATIENCE, Life
@@ -105,7 +105,8 @@ def _exec(world: World, life: Life) -> None:
     while True:
         argv = _crictl(world, "exec", life.container, "sh", "-c", "echo $HOSTNAME")
         done = subprocess.run(argv, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
-        if done.returncode == 0:
+        # A gateway that is killed closes the connection, which crictl takes for an end without an error.
+        if done.returncode == 0 and done.stdout:
             assert done.stdout.strip() == life.name
             return
         assert time.monotonic() < end, done.stderr
@@ -181,6 +182,13 @@ def _pull(world: World, life: Life) -> None:
 def _oci(world: World, life: Life) -> None:
     """A runtime-spec that CRI has no words for: a root that is a directory, a name and settings of its own."""
     folder = world.node.run_dir / "containers" / _ID
+    end = time.monotonic() + PATIENCE
+    while not _lived(world, folder):
+        assert time.monotonic() < end
+
+
+def _lived(world: World, folder: Path) -> bool:
+    """From its creation to its deletion. False when a manager that was just starting took it for a leftover."""
     (folder / "root" / "bin").mkdir(parents=True, exist_ok=True)
     shutil.copy("/bin/busybox", folder / "root" / "bin" / "busybox")
     (folder / "config.json").write_text(json.dumps(_SPEC))
@@ -196,9 +204,12 @@ def _oci(world: World, life: Life) -> None:
             try:
                 world.watch.call(verb, request)
                 break
+            except NotFound:
+                return False
             except (Unavailable, Aborted, DeadlineExceeded):
                 assert time.monotonic() < end
             again.wait(0.01)
+    return True
 
 
 def _asked(name: str, **more: Any) -> Callable[[World, Life], None]:

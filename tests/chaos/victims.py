@@ -78,8 +78,9 @@ def _words(pid: int) -> str:
 
 
 def _parent(pid: int) -> int:
-    return int(_read(pid, "stat").rpartition(b")")[2].split()[1]) if pid else 0
+    fields = _read(pid, "stat").rpartition(b")")[2].split()
+    return int(fields[1]) if fields else 0
 
 
 def _children(pid: int) -> list[int]:
-    return [one for one in _all() if pid and _read(one, "stat") and _parent(one) == pid]
+    return [one for one in _all() if pid and _parent(one) == pid]

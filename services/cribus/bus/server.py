@@ -234,6 +234,8 @@ def _explained(name: str, error: BaseException) -> BaseException:
         return error
     if isinstance(error, asyncio.CancelledError):
         return Aborted(f"{name} was cut short because the service stops; repeat it")
+    if isinstance(error, ConnectionError):  # what did the work is gone, a fork server for one
+        return Aborted(f"{name} was cut short ({error}); repeat it")
     _logger.error("request failed", extra={"verb": name}, exc_info=error)
     return Internal(f"{name} failed: {type(error).__name__}: {error}")
 

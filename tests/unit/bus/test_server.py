@@ -10,7 +10,7 @@ from cribus.api.executor import CREATE_POD, DELETE_POD, EXEC, CreatePod, DeleteP
 from cribus.api.verb import Empty
 from cribus.bus import codec, service
 from cribus.bus.client import passing_on
-from cribus.errors import DeadlineExceeded, FailedPrecondition, Internal, Unimplemented
+from cribus.errors import Aborted, DeadlineExceeded, FailedPrecondition, Internal, Unimplemented
 
 
 async def _raw(bus: Any, subject: str, meta: codec.Meta, message: Any) -> Any:
@@ -79,13 +79,15 @@ def test_one_cause_out_of_a_group_and_a_defect_is_internal(with_server: Any) -> 
             return PodCreated()
 
         async def delete(request: DeletePod) -> Empty:
-            raise ValueError("oops")
+            raise ConnectionError("the fork server has gone") if request.pod == "y" else ValueError("oops")
 
         async with (
             service.connect(server.settings, "executor") as executor,
             service.connect(server.settings, "manager") as bus,
             executor.serve({CREATE_POD: create, DELETE_POD: delete}),
         ):
+            with pytest.raises(Aborted, match="fork server has gone"):
+                await bus.call(DELETE_POD, DeletePod(pod="y"))
             with pytest.raises(FailedPrecondition, match="the real cause"):
                 await bus.call(CREATE_POD, CreatePod(pod="x"))
             with pytest.raises(Internal, match="oops"):

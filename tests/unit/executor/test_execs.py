@@ -1,8 +1,9 @@
 import asyncio
+import os
 
 import pytest
 from cribus.api.executor import Exec
-from cribus.errors import FailedPrecondition, NotFound, Unavailable
+from cribus.errors import Aborted, FailedPrecondition, NotFound, Unavailable
 from cribus.executor import execs, state
 from cribus.executor.node import Node
 
@@ -22,3 +23,18 @@ def test_a_shim_that_is_away(node: Node, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(state, "alive", lambda _: True)
     with pytest.raises(Unavailable, match="shim of pod p"):
         asyncio.run(execs.run(node, ASK))
+
+
+def test_one_that_died_before_it_executed_is_no_end_of_its_program(node: Node) -> None:
+    def said(text: bytes) -> None:
+        read, write = os.pipe()
+        os.write(write, text)
+        os.close(write)
+        try:
+            asyncio.run(execs._executed(node, ASK, read, -1))
+        finally:
+            os.close(read)
+
+    said(b"ready \n")
+    with pytest.raises(Aborted, match="was killed before it executed"):
+        said(b"")

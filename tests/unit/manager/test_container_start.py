@@ -1,6 +1,8 @@
 """StartContainer: process, then its output taken, then it runs; and every way in which that fails."""
 
 import asyncio
+import json
+from pathlib import Path
 
 import pytest
 from cribus import log
@@ -8,7 +10,7 @@ from cribus.api import events, executor
 from cribus.api.cri.container import StartContainerRequest, StartContainerResponse
 from cribus.api.cri.sandbox import StopPodSandboxRequest
 from cribus.api.verb import Empty
-from cribus.errors import FailedPrecondition, NotFound, Unavailable
+from cribus.errors import Aborted, FailedPrecondition, NotFound, Unavailable
 from cribus.manager import container_start, sandbox_stop
 from cribus.manager.records import State
 
@@ -186,5 +188,39 @@ def test_not_in_a_pod_that_is_stopped(world: World, run: Run) -> None:
         await sandbox_stop.stop(world.node, StopPodSandboxRequest(pod_sandbox_id=pod))
         assert isinstance(await failing(container_start.start(world.node, request(id))), FailedPrecondition)
         assert isinstance(await failing(container_start.start(world.node, request("f" * 64))), NotFound)
+
+    run(story())
+
+
+@pytest.mark.parametrize("step", ["executor.create", "shim.take", "executor.start"])
+def test_what_was_killed_on_its_way_has_a_successor(world: World, run: Run, step: str) -> None:
+    async def story() -> None:
+        id = await world.created(await world.pod())
+        world.fail[step] = [Aborted("it was killed")]
+        await container_start.start(world.node, request(id))
+        assert world.node.records.containers[id].state is State.RUNNING
+        assert world.names().count("executor.create") == 2
+
+    run(story())
+
+
+def test_what_is_killed_again_and_again_is_as_it_was(world: World, run: Run) -> None:
+    async def story() -> None:
+        id = await world.created(await world.pod())
+        world.fail["executor.create"] = [Aborted("it was killed")] * 3
+        assert isinstance(await failing(container_start.start(world.node, request(id))), Aborted)
+        assert world.node.records.containers[id].state is State.CREATED
+
+    run(story())
+
+
+def test_a_manager_killed_while_it_undid_a_start_has_lost_no_spec(world: World, run: Run) -> None:
+    async def story() -> None:
+        id = await world.created(await world.pod())
+        path = Path(world.node.container_dir(id)) / "config.json"
+        before = json.loads(path.read_bytes())["process"]
+        path.unlink()
+        await container_start.as_created(world.node, world.node.records.containers[id])
+        assert json.loads(path.read_bytes())["process"] == before
 
     run(story())

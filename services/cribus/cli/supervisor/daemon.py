@@ -22,7 +22,8 @@ import sys
 from typing import Any
 
 LOCK = "guard.lock"
-PROMPT_RETRIES = 5  # restarts without a pause; from then on it is a service that cannot start
+PROMPT_RETRIES = 5  # restarts without a pause; from then on it may be a service that cannot start
+FIRST_PAUSE = 0.1  # seconds from one start to the next, doubled from death to death: it may also just be killed often
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 LONGEST_PAUSE = 5.0  # seconds between two tries to start a service that cannot start
 
@@ -61,7 +62,10 @@ def retry_at(backoff: int, planned: float, started: float) -> float:
     """When a service that died young is started again; times in seconds. `backoff` counts such deaths in a row."""
     if backoff == 0:
         return planned
-    return 0.0 if backoff <= PROMPT_RETRIES else min(planned, started + LONGEST_PAUSE)
+    late = backoff - PROMPT_RETRIES - 1
+    if late < 0:
+        return 0.0
+    return min(planned, started + min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(late, 10)))
 
 
 class Starts:

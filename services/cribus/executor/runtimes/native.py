@@ -135,7 +135,10 @@ async def _halfway(node: Node, record: Record, spec: dict[str, Any], init: tuple
     bundle = node.bundle(record.container)
     state = {**planned.base(spec, record.container, bundle), "status": "creating", "pid": pid}
     await hooks.run(node, planned.of(spec, *planned.BEFORE), state)
-    fd = os.open(f"{bundle}/{FIFO}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fd = os.open(f"{bundle}/{FIFO}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:  # nobody waits there
+        raise errors.Aborted("the container's first process was killed while it was set up; repeat") from error
     try:
         os.write(fd, b"%d\n" % pid)
     finally:

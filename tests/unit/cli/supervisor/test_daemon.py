@@ -139,5 +139,7 @@ def test_retries_are_prompt_and_then_slow() -> None:
     assert daemon.retry_at(0, 0.0, 100.0) == 0.0
     assert daemon.retry_at(0, 130.0, 100.0) == 130.0  # the end of a stop, not a retry
     assert daemon.retry_at(daemon.PROMPT_RETRIES, 105.0, 100.0) == 0.0
-    assert daemon.retry_at(daemon.PROMPT_RETRIES + 1, 106.0, 100.0) == 105.0
-    assert daemon.retry_at(7, 102.0, 100.0) == 102.0
+    assert daemon.retry_at(daemon.PROMPT_RETRIES + 1, 106.0, 100.0) == 100.1
+    assert daemon.retry_at(daemon.PROMPT_RETRIES + 3, 108.0, 100.0) == 100.4
+    assert daemon.retry_at(1000, 1100.0, 100.0) == 105.0
+    assert daemon.retry_at(30, 102.0, 100.0) == 102.0
