@@ -94,7 +94,7 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
             start = _start_outside if request["init"].get("orphan") else _start
             init = start(request["init"], fds)
     except OSError as error:
-        descriptors.send(answer, f"error {error.filename}: {error.strerror}".encode())
+        descriptors.send(answer, " ".join(filter(None, ("error", error.filename, error.strerror))).encode())
         return 1
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a new executor will ask keeper.sock
         descriptors.send(answer, b"%d" % init.pid, [init.pidfd])

@@ -65,12 +65,14 @@ async def create(node: Node, request: Create) -> Created:
             hooks=[] if runtime else planned.later(spec),  # an outside runtime runs its hooks itself
             cgroup=cgroup,
         )
-        with _INTENT.of(request.container):
-            state.save(bundle, record)  # from here on a crash leaves what teardown finds
         try:
+            with _INTENT.of(request.container):
+                state.save(bundle, record)  # from here on a crash leaves what teardown finds
             record = await _make(node, record, spec)
-        except BaseException:
+        except BaseException as error:
             await asyncio.shield(_unmake(node, record))
+            if isinstance(error, Exception):
+                _spec(bundle)  # whatever failed, it did because this was taken away, where it was
             raise
         return Created(pid=record.pid, started=record.started, keeper=record.keeper)
 

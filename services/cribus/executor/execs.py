@@ -64,6 +64,8 @@ async def _fork(node: Node, request: Exec, what: tuple[state.Record, Shim, list[
             with _FORKED.of(request.container):
                 child = await node.server.run(_CHILD, _request(node, request, spec, record), passed)
         except OSError as error:
+            if isinstance(error, ConnectionError) or linux_process.is_running(record.pid, record.started):
+                raise  # the fork server has gone, or the host is short of something
             raise errors.FailedPrecondition(f"container {request.container} has just ended") from error
         finally:
             os.close(sync_write)

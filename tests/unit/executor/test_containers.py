@@ -1,13 +1,14 @@
 """What is decided without a process; the rest is in tests/node/test_executor.py."""
 
 import asyncio
+import shutil
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cribus.api.executor import Create, Kill, Named, Resources
-from cribus.errors import Aborted, CribusError, FailedPrecondition, InvalidArgument, NotFound
+from cribus.errors import Aborted, CribusError, FailedPrecondition, Internal, InvalidArgument, NotFound
 from cribus.executor import containers, state
 from cribus.executor.node import Node
 
@@ -33,6 +34,21 @@ def test_unknown_container(node: Node) -> None:
 def test_a_spec_that_is_none(node: Node) -> None:
     Path(node.bundle("c"), "config.json").write_text("{")
     fails(containers.create(node, Create(container="c", pod="p")), InvalidArgument, "no JSON")
+
+
+def test_a_directory_that_goes_while_the_container_is_made(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is deleted by a manager that knows of no such container."""
+    Path(node.bundle("c"), "config.json").write_text("{}")
+
+    async def make(_: Node, record: state.Record, spec: dict[str, Any]) -> state.Record:
+        shutil.rmtree(node.bundle("c"))
+        raise Internal("bind: No such file or directory")
+
+    async def unmake(_: Node, record: state.Record) -> None: ...
+
+    monkeypatch.setattr(containers, "_make", make)
+    monkeypatch.setattr(containers, "_unmake", unmake)
+    fails(containers.create(node, Create(container="c", pod="p")), NotFound, "runtime-spec")
 
 
 def test_an_ended_container(node: Node) -> None:

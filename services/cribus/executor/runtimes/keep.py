@@ -49,7 +49,7 @@ class _Passed:
 async def begin(node: Node, bundle: str, wanted: Wanted) -> Kept:
     """Fork the keeper; it starts init. The descriptors stay the caller's.
 
-    Raises Refused with what the keeper says, Internal when it died, TimeoutError when init is not there
+    Raises Refused with what the keeper says, Aborted when it died, TimeoutError when init is not there
     in time; the caller tears down.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -100,7 +100,8 @@ async def _answer(ours: socket.socket) -> tuple[int, int]:
     if not data:
         raise errors.Aborted("the keeper was killed before it had started the container; repeat")
     if not fds:
-        raise Refused(f"keeper: {data.decode(errors='replace')}")
+        said = data.decode(errors="replace").removeprefix("error ")
+        raise Refused(f"the container's keeper could not start it: {said}")
     return int(data), fds[0]
 
 
