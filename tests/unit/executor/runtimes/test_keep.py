@@ -47,7 +47,7 @@ def test_what_the_keeper_gets_and_says(node: Node) -> None:
 
 
 def test_a_keeper_that_fails(node: Node) -> None:
-    with pytest.raises(keep.Refused, match="error create: no"):
+    with pytest.raises(keep.Refused, match="could not start it: create: no"):
         begun(node, Keeper(b"error create: no", []))
     with pytest.raises(Aborted):
         begun(node, Keeper(b"", []))
