@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from cribus.api.executor import Exec, Execed
-from cribus.errors import CribusError
+from cribus.errors import Aborted, CribusError
 from cribus.linux import fds as descriptors
 from cribus.linux import libc, process
 from cribus.shim import ends, memo
@@ -28,6 +28,7 @@ from cribus.shim.session import STDERR, STDOUT
 from cribus.steps import Step
 
 FORKING = 60.0  # seconds for the executor's answer
+_REQUESTS = 3  # to the executor for one process, while none of them has reached one
 BLOCK = 65536  # bytes of one read
 _TERMINAL_REST = 0.1  # seconds in which a dead process's last words pass the terminal
 _UNKNOWN = 255  # the exit code of a process whose end nobody saw
@@ -85,6 +86,7 @@ class Process:
         self._status: int | None = None
         self._answered = False
         self._over: Callable[[], None] | None = None
+        self._requests = 0
         self._timer: Timer | None = None
         self._size = (0, 0)
 
@@ -112,8 +114,24 @@ class Process:
         self._yard.door.execs[id] = self
         wanted = Exec(container=container, pod=self._yard.door.pod, exec_id=id, args=args, tty=self._kind.tty)
         self._wait()
+        self._requests += 1
+
+        def done(answer: Execed | None, error: CribusError | None) -> None:
+            if isinstance(error, Aborted) and self._reached_nobody():
+                self._ask(container, args, again=False)
+            else:
+                self._forked_or_not(answer, error)
+
         with _ASKED.of(container):
-            self._yard.fork(wanted, again, self._forked_or_not)
+            self._yard.fork(wanted, again, done)
+
+    def _reached_nobody(self) -> bool:
+        """Whether no executor has come for the descriptors, and none will under the id of that request."""
+        if not self._fds or self._locker.notes[memo.PHASE] != memo.ASKED or self._requests == _REQUESTS:
+            return False
+        self._yard.door.execs.pop(self._locker.notes.exec_id, None)
+        self._locker.notes.exec_id = os.urandom(16).hex()
+        return True
 
     def _wait(self) -> None:
         """For its end. Its fork server, when that has died, tells nothing any more; then the kernel may."""

@@ -143,6 +143,7 @@ def test_what_a_dead_executor_had_forked_is_ended(yard: Make, turning: Turning) 
     owner = Owner()
     one = owner.process(place)
     one.start("c", ["x"])
+    one.outer()
     pid = os.posix_spawnp("sleep", ["sleep", "100"], os.environ, setsid=True)
     one.forked(pid, os.pidfd_open(pid))
     answers[0](None, Aborted("the executor died"))
@@ -170,3 +171,37 @@ def test_one_that_was_left_may_go_on(yard: Make, turning: Turning) -> None:
     os.write(exit_fd, bytes(4))
     os.close(exit_fd)
     turning.until(lambda: descriptors() == before)
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+def test_a_request_that_reached_no_executor_is_made_anew(yard: Make, turning: Turning, lost: int) -> None:
+    asked: list[Exec] = []
+    answers: list[Done] = []
+
+    def fork(wanted: Exec, again: bool, done: Done) -> None:
+        assert not again
+        asked.append(wanted)
+        answers.append(done)
+
+    place = yard(fork)
+    owner = Owner()
+    owner.process(place).start("c", ["x"])
+    for k in range(lost):
+        assert set(place.door.execs) == {asked[k].exec_id}, "a late executor gets nothing under an earlier id"
+        answers[k](None, Aborted("the process that ran exec died; it may or may not have happened"))
+    assert len({one.exec_id for one in asked}) == len(asked) == min(lost + 1, 3)
+    assert (owner.error is None) == (lost < 3)
+    owner.locker.close_all()
+
+
+def test_one_whose_descriptors_were_fetched_is_not_made_twice(yard: Make, turning: Turning) -> None:
+    answers: list[Done] = []
+    place = yard(lambda wanted, again, done: answers.append(done))
+    owner = Owner()
+    owner.process(place).start("c", ["x"])
+    (waiting,) = place.door.execs.values()
+    waiting.outer()
+    answers[0](None, Aborted("the process that ran exec died; it may or may not have happened"))
+    assert len(answers) == 1
+    assert isinstance(owner.error, Aborted)
+    owner.locker.close_all()
