@@ -3,13 +3,16 @@
 Sources: netlink(7), RFC 3549, include/uapi/linux/netlink.h.
 """
 
+import errno
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator
 
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_EXCL, NLM_F_CREATE = 1, 4, 0x300, 0x200, 0x400
 _ERROR, _DONE = 2, 3
+_DUMP_INTR = 0x10
 _EXT_ACK, _CAP_ACK = 11, 10
 _SOL_NETLINK = 270
 TIMEOUT = 10.0  # seconds; the kernel answers at once, unless another holds the rtnl lock
@@ -84,7 +87,7 @@ class Socket:
         self._socket.send(batch)
         failed: OSError | None = None
         while True:
-            for kind, sequence, body in self._receive():
+            for kind, _, sequence, body in self._receive():
                 if kind == _ERROR and first <= sequence:
                     failed = failed or _failure(body)
                     if sequence == self._sequence:
@@ -93,33 +96,48 @@ class Socket:
                         return
 
     def ask(self, request: bytes) -> list[bytes]:
-        """The bodies of all answers: one, or many to a dump. Raises OSError."""
+        """The bodies of all answers: one, or many to a dump. Raises OSError.
+
+        A dump during which something changed may lack what was there all the time: it is made anew.
+        """
+        end = time.monotonic() + TIMEOUT
+        while True:
+            found = self._asked(request)
+            if found is not None:
+                return found
+            if time.monotonic() > end:
+                raise OSError(errno.EAGAIN, f"what is listed changed all the time for {TIMEOUT:g} s", "netlink")
+
+    def _asked(self, request: bytes) -> list[bytes] | None:
+        """None of a dump that was interrupted."""
         self._sequence += 1
         numbered = bytearray(request)
         struct.pack_into("=I", numbered, 8, self._sequence)
         self._socket.send(numbered)
         dump = struct.unpack_from("=H", request, 6)[0] & NLM_F_DUMP == NLM_F_DUMP
         found: list[bytes] = []
+        whole = True
         while True:
-            for kind, sequence, body in self._receive():
+            for kind, flags, sequence, body in self._receive():
                 if sequence != self._sequence:
                     continue
+                whole = whole and not (dump and flags & _DUMP_INTR)
                 if kind == _ERROR:
                     failed = _failure(body)
                     if failed is not None:
                         raise failed
                 if kind in (_DONE, _ERROR):
-                    return found
+                    return found if whole else None
                 found.append(body)
                 if not dump:
                     return found
 
-    def _receive(self) -> Iterator[tuple[int, int, bytes]]:
+    def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
         data = self._socket.recv(1 << 18)
         at = 0
         while at + 16 <= len(data):
-            size, kind, _, sequence, _ = struct.unpack_from("=IHHII", data, at)
-            yield kind, sequence, data[at + 16 : at + size]
+            size, kind, flags, sequence, _ = struct.unpack_from("=IHHII", data, at)
+            yield kind, flags, sequence, data[at + 16 : at + size]
             at += (size + 3) & ~3
 
 
