@@ -44,7 +44,7 @@ def reference_plugins() -> str:
     return os.path.dirname(found) if found else ""
 
 
-def conflist(kind: str, folder: Path) -> None:
+def conflist(kind: str, folder: Path, version: str = "1.0.0") -> None:
     """A list as a cluster's owner writes it. The reference is asked for by an option that only it knows."""
     bridge = {
         "type": "bridge",
@@ -58,7 +58,7 @@ def conflist(kind: str, folder: Path) -> None:
     if kind == "reference":
         bridge["preserveDefaultVlan"] = True
     (folder / "cni").mkdir()
-    document = {"cniVersion": "1.0.0", "name": TAG, "plugins": [bridge, portmap]}
+    document = {"cniVersion": version, "name": TAG, "plugins": [bridge, portmap]}
     (folder / "cni" / "10-test.conflist").write_text(json.dumps(document))
 
 
@@ -206,3 +206,34 @@ def test_nothing_is_left(network: Network, namespace: MakeNamespace, tmp_path: P
     found = [path.name for path in tmp_path.rglob("10.*") if path.suffix != ".conflist" and path.is_file()]
     assert found == []
     assert list((tmp_path / "root/network/attached").iterdir()) == []
+
+
+def test_the_reference_plugins_are_asked_how_they_are_and_who_is_left(namespace: MakeNamespace, tmp_path: Path) -> None:
+    """STATUS and GC of CNI 1.1: the former decides NetworkReady, the latter is told at start-up who is attached."""
+    plugins = reference_plugins()
+    if not plugins:
+        pytest.skip("the reference plugins are not here: set CRIBUS_CNI_BIN")
+    conflist("reference", tmp_path, "1.1.0")
+    for name in ("bridge", "portmap"):  # each writes down what it is asked, and answers by the reference
+        script = f"tee {tmp_path}/{name}.$CNI_COMMAND | exec {plugins}/{name}"
+        (tmp_path / name).write_text(f"#!/bin/bash\nset -o pipefail\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    settings = config.Network(
+        conf_dir=f"{tmp_path}/cni", bin_dirs=(str(tmp_path), plugins), bridge=BRIDGE, subnet=SUBNET, table=TAG
+    )
+    network = open_network(settings, f"{tmp_path}/root")
+    pod = Pod("a" * 64, namespace())
+    try:
+        network.attach(pod)
+        assert network.ready() == (True, "")
+        network.reconcile({pod.id})
+        network.check(pod.id)
+        for name in ("bridge", "portmap"):
+            assert json.loads((tmp_path / f"{name}.STATUS").read_text())["cniVersion"] == "1.1.0"
+            asked = json.loads((tmp_path / f"{name}.GC").read_text())
+            assert asked["cni.dev/valid-attachments"] == [{"containerID": pod.id, "ifname": "eth0"}]
+    finally:
+        network.reconcile(set())
+        network.firewall.delete()
+        with Links() as host:
+            host.delete(BRIDGE)

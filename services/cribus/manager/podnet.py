@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from cribus.api.cri.sandbox import DNSConfig, PodSandboxMetadata, PortMapping
@@ -10,6 +11,8 @@ from cribus.manager.records import Sandbox
 from cribus.network.pods import Pod
 
 T = TypeVar("T")
+# Of its own, and many: plugins that hang have a thread each, and must not have those that others wait for.
+_threads = ThreadPoolExecutor(128, thread_name_prefix="network")
 
 
 def pod_of(record: Sandbox) -> Pod:
@@ -51,10 +54,16 @@ async def detach(node: Node, record: Sandbox) -> None:
     await _to_the_end(lambda: node.network.detach(record.id, record.namespaces.get("net", "")))
 
 
+async def ready(node: Node) -> str:
+    """Why pods cannot be attached now; empty when they can."""
+    can, why = await asyncio.get_running_loop().run_in_executor(_threads, node.network.ready)
+    return "" if can else why or "the network is not ready"
+
+
 async def _to_the_end(work: Callable[[], T]) -> T:
     """What `work` answers, run in a thread. A caller that is cancelled waits for it all the same:
     undoing must not begin while doing still runs."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
+    task = asyncio.get_running_loop().run_in_executor(_threads, work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:

@@ -13,6 +13,7 @@ from cribus.api.cri import runtime as r
 from cribus.api.cri.values import CgroupDriver
 from cribus.api.verb import Empty
 from cribus.errors import CribusError, InvalidArgument
+from cribus.manager import podnet
 from cribus.manager.node import Node
 
 _PATIENCE = 5.0  # seconds in which a service that is up answers
@@ -21,10 +22,10 @@ _logger = logging.getLogger(__name__)
 
 async def status(node: Node, request: r.StatusRequest) -> r.StatusResponse:
     """RuntimeReady when the executor answers, NetworkReady when pods can be attached."""
-    (handlers, runtime), (ready, why) = await asyncio.gather(_runtime(node), asyncio.to_thread(node.network.ready))
+    (handlers, runtime), unattachable = await asyncio.gather(_runtime(node), podnet.ready(node))
     conditions = [
         _condition("RuntimeReady", "ExecutorNotReady", runtime),
-        _condition("NetworkReady", "NetworkPluginNotReady", "" if ready else why or "the network is not ready"),
+        _condition("NetworkReady", "NetworkPluginNotReady", unattachable),
     ]
     return r.StatusResponse(
         status=r.RuntimeStatus(conditions=conditions),

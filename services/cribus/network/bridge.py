@@ -106,6 +106,10 @@ class Bridge:
         with _RELEASED.of(call.container):
             _store(conf).release(call.container, addresses)
 
+    def collect(self, conf: Conf) -> None:
+        """Free the addresses that belong to nobody who is attached (CNI's GC)."""
+        _store(conf).keep_only({one["containerID"] for one in conf["cni.dev/valid-attachments"]})
+
 
 def segments(conf: Conf, result: Conf) -> list[Segment]:
     """The segments that a result of ours needs rules for."""

@@ -1,4 +1,4 @@
-"""The plugins of a network list one after another: ADD and CHECK in order, DEL in reverse.
+"""The plugins of a network list one after another: ADD, CHECK and GC in order, DEL in reverse.
 
 Source: CNI specification 1.1, section 3 (execution of network configurations).
 """
@@ -6,12 +6,16 @@ Source: CNI specification 1.1, section 3 (execution of network configurations).
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from cribus.errors import CribusError, Unavailable
 from cribus.network import bridge, external, loopback, portmap
 from cribus.network.config import NetworkList
 from cribus.network.external import Call
 from cribus.network.firewall import Firewall, HostPort, Segment
 
 Conf = dict[str, Any]
+
+_NOBODY = Call("", "", "")  # of a command that is about no attachment
+_VALID = ("cni.dev/valid-attachments", "cni.dev/attachments")  # the second is what 1.1 called them at first
 
 
 class Builtin(Protocol):
@@ -22,6 +26,8 @@ class Builtin(Protocol):
     def check(self, conf: Conf, call: Call) -> None: ...
 
     def delete(self, conf: Conf, call: Call) -> None: ...
+
+    def collect(self, conf: Conf) -> None: ...
 
 
 class Chain:
@@ -46,7 +52,7 @@ class Chain:
             inside = self._inside(network, plugin)
             if result is not None and ("runtimeConfig" in conf or inside is None):
                 note(result)
-            result = inside.add(conf, call) if inside else external.run(self._program(plugin), "ADD", conf, call)
+            result = inside.add(conf, call) if inside else external.run(self._bin_dirs, "ADD", conf, call)
         return result or {}
 
     def check(self, network: NetworkList, call: Call, result: Conf) -> None:
@@ -59,7 +65,7 @@ class Chain:
             if inside:
                 inside.check(conf, call)
             else:
-                external.run(self._program(plugin), "CHECK", conf, call)
+                external.run(self._bin_dirs, "CHECK", conf, call)
 
     def delete(self, network: NetworkList, call: Call, result: Conf | None) -> None:
         """DEL in reverse. Stops at the first error; may be repeated."""
@@ -69,17 +75,38 @@ class Chain:
             if inside:
                 inside.delete(request(network, plugin, call, result), call)
             else:
-                external.run(self._program(plugin), "DEL", conf, call)
+                external.run(self._bin_dirs, "DEL", conf, call)
 
     def status(self, network: NetworkList) -> None:
         """Raises when a plugin is missing or says that it cannot attach now (STATUS, from 1.1.0)."""
         for plugin in network.plugins:
             if self._inside(network, plugin):
                 continue
-            program = self._program(plugin)
+            external.find(plugin["type"], self._bin_dirs)
             if network.version >= "1.1.0":
-                call = Call("", "", "")
-                external.run(program, "STATUS", request(network, plugin, call, None), call)
+                external.run(self._bin_dirs, "STATUS", request(network, plugin, _NOBODY, None), _NOBODY)
+
+    def collect(self, network: NetworkList, valid: list[tuple[str, str]]) -> None:
+        """GC, from 1.1.0: plugins free what belongs to none of these attachments (container, interface).
+
+        All are asked; raises Unavailable with what those that failed said.
+        """
+        if network.disable_gc or network.version < "1.1.0":
+            return
+        attachments = [{"containerID": container, "ifname": interface} for container, interface in valid]
+        failures = []
+        for plugin in network.plugins:
+            conf = {**request(network, plugin, _NOBODY, None), **dict.fromkeys(_VALID, attachments)}
+            inside = self._inside(network, plugin)
+            try:
+                if inside:
+                    inside.collect(conf)
+                else:
+                    external.run(self._bin_dirs, "GC", conf, _NOBODY)
+            except CribusError as error:
+                failures.append(error.message)
+        if failures:
+            raise Unavailable("; ".join(failures))
 
     def needs(self, network: NetworkList, call: Call, result: Conf) -> tuple[list[HostPort], list[Segment]]:
         """The firewall entries that an attachment of ours needs."""
@@ -106,9 +133,6 @@ class Chain:
             or (kind == "loopback" and loopback.supports(plugin))
         )
         return self._builtin[kind] if supported else None
-
-    def _program(self, plugin: Conf) -> str:
-        return external.find(plugin["type"], self._bin_dirs)
 
 
 def request(network: NetworkList, plugin: Conf, call: Call, result: Conf | None) -> Conf:

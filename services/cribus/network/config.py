@@ -22,6 +22,7 @@ class NetworkList:
     version: str
     plugins: list[Plugin] = field(default_factory=list)
     disable_check: bool = False
+    disable_gc: bool = False
     source: str = ""
 
     def as_json(self) -> dict[str, Any]:
@@ -29,6 +30,7 @@ class NetworkList:
             "cniVersion": self.version,
             "name": self.name,
             "disableCheck": self.disable_check,
+            "disableGC": self.disable_gc,
             "plugins": self.plugins,
         }
 
@@ -48,8 +50,8 @@ def parse(document: object, source: str) -> NetworkList:
         if not kind or not isinstance(kind, str) or "/" in kind:
             raise InvalidArgument(f"CNI configuration {source}: a plugin needs a type that is a program's name")
     version = _version(document, source)
-    check = document.get("disableCheck", False)
-    return NetworkList(name, version, plugins, check in (True, "true"), source)
+    check, gc = (document.get(one) in (True, "true") for one in ("disableCheck", "disableGC"))
+    return NetworkList(name, version, plugins, check, gc, source)
 
 
 def _version(document: dict[str, Any], source: str) -> str:

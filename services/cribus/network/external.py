@@ -14,6 +14,7 @@ from typing import Any
 from cribus.errors import CribusError, DeadlineExceeded, FailedPrecondition, InvalidArgument, Unavailable
 
 DEADLINE = 90.0  # seconds for one plugin; the kubelet gives RunPodSandbox four minutes
+_PROMPT = 5.0  # seconds for what others wait for: STATUS, and GC at start-up
 _INVALID = {1, 2, 3, 4, 6, 7}  # version, field, container unknown, environment, decode, configuration
 
 
@@ -40,15 +41,18 @@ def find(kind: str, bin_dirs: tuple[str, ...]) -> str:
     )
 
 
-def run(path: str, command: str, conf: dict[str, Any], call: Call) -> dict[str, Any]:
+def run(bin_dirs: tuple[str, ...], command: str, conf: dict[str, Any], call: Call) -> dict[str, Any]:
     """Execute one command (ADD, CHECK, DEL, STATUS, GC); its result, empty where there is none.
 
-    Raises the plugin's own error in its words, or DeadlineExceeded; then its whole process group is dead.
+    Raises FailedPrecondition when the plugin is in none of the folders, the plugin's own error in its words, or
+    DeadlineExceeded; then its whole process group is dead.
     """
+    path = find(conf["type"], bin_dirs)
+    deadline = min(DEADLINE, _PROMPT) if command in ("STATUS", "GC") else DEADLINE
     environment = {
         "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
         "CNI_COMMAND": command,
-        "CNI_PATH": os.path.dirname(path),
+        "CNI_PATH": ":".join(bin_dirs),
     }
     if command not in ("STATUS", "GC"):
         environment |= {
@@ -63,13 +67,13 @@ def run(path: str, command: str, conf: dict[str, Any], call: Call) -> dict[str, 
     )  # fmt: skip
     with program:
         try:
-            output, errors = program.communicate(json.dumps(conf).encode(), timeout=DEADLINE)
+            output, errors = program.communicate(json.dumps(conf).encode(), timeout=deadline)
         except subprocess.TimeoutExpired as error:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(program.pid, signal.SIGKILL)  # not reaped yet, so the group is still its own
             program.communicate()
             raise DeadlineExceeded(
-                f"CNI plugin {conf['type']} did not finish {command} in {DEADLINE:g} s and was killed"
+                f"CNI plugin {conf['type']} did not finish {command} in {deadline:g} s and was killed"
             ) from error
     return _answer(f"CNI plugin {conf['type']} {command}", program.returncode, (output, errors))
 

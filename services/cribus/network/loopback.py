@@ -29,6 +29,9 @@ class Loopback:
     def delete(self, conf: dict[str, Any], call: Call) -> None:
         """Nothing to do: lo goes with its namespace."""
 
+    def collect(self, conf: dict[str, Any]) -> None:
+        """Nothing to do."""
+
 
 def bring_up(path: str) -> None:
     """Bring up lo in the namespace at the path."""

@@ -5,9 +5,9 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from cribus.errors import CribusError, FailedPrecondition
+from cribus.errors import CribusError, FailedPrecondition, Unavailable
 from cribus.linux import files
-from cribus.network import chain, config, host_local, links, loopback
+from cribus.network import chain, config, links, loopback
 from cribus.network.cache import Cache, Entry
 from cribus.network.external import Call
 from cribus.network.firewall import Firewall, HostPort, Segment
@@ -141,7 +141,12 @@ class Network:
         return True, ""
 
     def reconcile(self, live_pods: set[str]) -> None:
-        """Free addresses, veths, firewall elements and cache of all pods but these, and restore the rules."""
+        """Free addresses, veths, firewall elements and cache of all pods but these, and restore the rules. Then
+        let plugins free what nobody knows of any more; raises Unavailable with what those said that cannot."""
+        self._agree(live_pods)
+        self._collect()
+
+    def _agree(self, live_pods: set[str]) -> None:
         for pod in self._cache.pods():
             if pod not in live_pods:
                 self.detach(pod)
@@ -151,11 +156,30 @@ class Network:
             [port for ports, _ in needs for port in ports], [one for _, segments in needs for one in segments]
         )
         self._delete_links({entry.host_link for entry in entries})
-        host_local.Store(self._addresses, "cribus").keep_only({entry.pod for entry in entries})
+
+    def _collect(self) -> None:
+        """CNI's GC of every network that there is: the node's own default, today's, those that pods still have."""
+        entries = [entry for pod in self._cache.pods() if (entry := self._cache.read(pod)) is not None]
+        networks = {self._default().name: self._default()}
+        networks |= {network.name: network for network in map(Entry.network_list, entries)}
+        failures = []
+        try:
+            today = self._network()
+            networks[today.name] = today
+        except CribusError as error:
+            failures.append(error.message)
+        for name, network in networks.items():
+            valid = [(one.pod, one.interface) for one in entries if one.network["name"] == name]
+            try:
+                self._chain.collect(network, valid)
+            except CribusError as error:
+                failures.append(error.message)
+        if failures:
+            raise Unavailable("; ".join(failures))
 
     def remove(self) -> None:
         """Detach every pod and remove tables and the built-in bridge: the node is being taken down."""
-        self.reconcile(set())
+        self._agree(set())
         self.firewall.delete()
         with links.Links() as host:
             host.delete(self._settings.bridge)
@@ -171,8 +195,10 @@ class Network:
         self._cache.write(entry)
 
     def _network(self) -> config.NetworkList:
-        found = config.load(self._settings.conf_dir)
-        return found or config.default(self._settings.bridge, self._subnet, self._addresses)
+        return config.load(self._settings.conf_dir) or self._default()
+
+    def _default(self) -> config.NetworkList:
+        return config.default(self._settings.bridge, self._subnet, self._addresses)
 
     def _capabilities(self, pod: Pod) -> dict[str, Any]:
         wanted: dict[str, Any] = {

@@ -48,6 +48,9 @@ class Portmap:
             self._firewall.close_ports(wanted)
             _forget_flows(wanted)
 
+    def collect(self, conf: Conf) -> None:
+        """Nothing to do: the firewall is restored from what is attached."""
+
 
 def ports(conf: Conf, result: Conf) -> list[HostPort]:
     """The host ports wanted, towards the pod's first address of each family."""

@@ -41,6 +41,31 @@ def test_the_hosts_network_is_left_alone(world: World, run: Run) -> None:
     run(podnet.detach(world.node, Sandbox(id="p")))
 
 
+def test_plugins_that_hang_take_nobody_elses_threads(world: World, run: Run) -> None:
+    release = threading.Event()
+
+    def attach(pod: Pod) -> Attached:
+        release.wait(20)
+        return Attached(ips=[], gateway="", interface="", result={})
+
+    world.network.attach = attach  # type: ignore[method-assign]
+
+    async def story() -> None:
+        pods = [Sandbox(id=f"p{number}", namespaces={"net": "/ns/net"}) for number in range(40)]
+        hanging = [asyncio.ensure_future(podnet.attach(world.node, one)) for one in pods]
+        for _ in range(5):
+            await asyncio.sleep(0)  # then each has its thread, or waits for one
+        try:
+            async with asyncio.timeout(10):
+                assert await asyncio.to_thread(lambda: "free") == "free"
+                assert await podnet.ready(world.node) == ""
+        finally:
+            release.set()
+            await asyncio.gather(*hanging)
+
+    run(story())
+
+
 def test_one_who_is_cancelled_waits_for_the_end(world: World, run: Run) -> None:
     going, release = threading.Event(), threading.Event()
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,20 @@ def test_status(tmp_path: Path) -> None:
     with pytest.raises(FailedPrecondition, match="install it"):
         chain.status(NetworkList("n", "1.0.0", [{"type": "absent"}]))
     chain.status(default("b", "10.0.0.0/24", "/d"))  # built in: needs no program
+
+
+def test_garbage_is_collected_by_every_plugin(tmp_path: Path) -> None:
+    chain, network = plugins(tmp_path, "a", "b", fail="aGC")
+    with pytest.raises(Unavailable, match="CNI plugin a GC failed: no"):
+        chain.collect(network, [("c", "eth0")])
+    for name in "ab":
+        conf = asked(tmp_path, f"{name}.GC")
+        assert conf["cni.dev/valid-attachments"] == [{"containerID": "c", "ifname": "eth0"}]
+        assert conf["cni.dev/attachments"] == conf["cni.dev/valid-attachments"]
+        assert (conf["name"], conf["cniVersion"], conf["type"]) == ("net", "1.1.0", name)
+    for other in (replace(network, version="1.0.0"), replace(network, disable_gc=True)):
+        chain.collect(other, [])
+    assert (tmp_path / "calls").read_text().splitlines() == ["a GC", "b GC"]
 
 
 def test_portmap_after_a_bridge_that_is_not_ours_is_executed(tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ from cribus.network.external import Call
 CALL = Call("c1", "/ns", "eth0", {"IgnoreUnknown": "1", "K8S_POD_NAME": "p"})
 
 
-def plugin(folder: Path, script: str) -> str:
+def plugin(folder: Path, script: str) -> tuple[str, ...]:
+    """The folders of plugins, with one called plug in the last."""
     path = folder / "plug"
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
-    return str(path)
+    return ("/nowhere", str(folder))
 
 
 def test_a_plugin_gets_what_the_specification_says(tmp_path: Path) -> None:
@@ -29,7 +30,7 @@ def test_a_plugin_gets_what_the_specification_says(tmp_path: Path) -> None:
         "CNI_CONTAINERID=c1",
         "CNI_IFNAME=eth0",
         "CNI_NETNS=/ns",
-        f"CNI_PATH={tmp_path}",
+        f"CNI_PATH=/nowhere:{tmp_path}",
     ]
 
 
@@ -47,11 +48,14 @@ def test_its_errors_are_ours(tmp_path: Path, script: str, kind: type[Exception],
         external.run(plugin(tmp_path, script), "ADD", {"type": "plug"}, CALL)
 
 
-def test_one_that_hangs_is_killed_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(external, "DEADLINE", 0.3)
+@pytest.mark.parametrize(("command", "limit"), [("ADD", "DEADLINE"), ("STATUS", "_PROMPT"), ("GC", "_PROMPT")])
+def test_one_that_hangs_is_killed_with_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, limit: str
+) -> None:
+    monkeypatch.setattr(external, limit, 0.3)
     path = plugin(tmp_path, f"sleep 60 & echo $! >{tmp_path}/pid; sleep 60")
     with pytest.raises(DeadlineExceeded, match="was killed"):
-        external.run(path, "ADD", {"type": "plug"}, CALL)
+        external.run(path, command, {"type": "plug"}, CALL)
     pid = int((tmp_path / "pid").read_text())
     end = time.monotonic() + 5
     while os.path.exists(f"/proc/{pid}") and " Z " not in Path(f"/proc/{pid}/stat").read_text():
@@ -61,5 +65,4 @@ def test_one_that_hangs_is_killed_with_its_children(tmp_path: Path, monkeypatch:
 def test_a_missing_plugin(tmp_path: Path) -> None:
     with pytest.raises(FailedPrecondition, match="install it"):
         external.find("plug", (str(tmp_path),))
-    path = plugin(tmp_path, "")
-    assert external.find("plug", ("/nowhere", str(tmp_path))) == path
+    assert external.find("plug", plugin(tmp_path, "")) == f"{tmp_path}/plug"

@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cribus.errors import AlreadyExists, FailedPrecondition, InvalidArgument
+from cribus.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Unavailable
 from cribus.network.links import Links
 from cribus.network.pods import Network, Pod, open_network
 
@@ -162,3 +162,30 @@ def test_a_node_that_is_taken_down_leaves_nothing(network: Network, namespace: M
     assert table_text() == ""
     with Links() as host:
         assert host.find(bridge) is None
+
+
+def test_plugins_are_told_who_is_attached(namespace: MakeNamespace, tmp_path: Path, bridge: str) -> None:
+    """CNI's GC at start-up, of today's network and of one that a pod still has. What fails hinders no other."""
+    plugin, asked = tmp_path / "mine", tmp_path / "GC"
+    answer = {"cniVersion": "1.1.0", "ips": [{"address": "10.9.9.9/24"}]}
+    script = f"cat >{tmp_path}/in; cat {tmp_path}/in >>{tmp_path}/$CNI_COMMAND; echo >>{tmp_path}/$CNI_COMMAND"
+    fail = f'[ $CNI_COMMAND = GC ] && grep -q \'"name": "old"\' {tmp_path}/in && exit 1'
+    plugin.write_text(f"#!/bin/sh\n{script}\n{fail}\necho '{json.dumps(answer)}'\n")
+    plugin.chmod(0o755)
+
+    def network(name: str) -> Network:
+        document = {"cniVersion": "1.1.0", "name": name, "plugins": [{"type": "mine"}]}
+        (tmp_path / "1.conflist").write_text(json.dumps(document))
+        return open_network(Settings(str(tmp_path), (str(tmp_path),), bridge=bridge), f"{tmp_path}/root")
+
+    before = network("old")
+    for letter in "ab":
+        before.attach(Pod(letter * 64, namespace()))
+    stray = tmp_path / "root/network/addresses/cribus/10.1.1.1"
+    stray.parent.mkdir(parents=True)
+    stray.write_text("nobody\r\neth0")
+    with pytest.raises(Unavailable, match="mine GC"):
+        network("new").reconcile({"a" * 64})
+    assert not stray.exists()
+    told = {one["name"]: one["cni.dev/valid-attachments"] for one in map(json.loads, asked.read_text().splitlines())}
+    assert told == {"old": [{"containerID": "a" * 64, "ifname": "eth0"}], "new": []}
