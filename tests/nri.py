@@ -58,20 +58,27 @@ class Plugin:
         self._changed = threading.Condition()
         self._stream = -1
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.connect(str(path))
+        try:
+            self.socket.connect(str(path))
+        except OSError:
+            self.socket.close()
+            raise
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def register(self) -> "Plugin":
-        """Until it has been told what exists."""
+        """Until it has been told what exists. Raises ConnectionError when the runtime is gone."""
         request = m.RegisterPluginRequest(plugin_name=self.base, plugin_idx=self.index, nri_version="v0.12.0")
         reply = self.call("RegisterPlugin", request)
         assert reply.status is None or not reply.status.code, reply
-        assert self.ready.wait(10), "it is not told what exists"
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.ready.is_set() or self.over.is_set(), 10), "not told what exists"
+        if not self.ready.is_set():
+            raise ConnectionError("the runtime is gone")
         return self
 
     def call(self, method: str, request: Message, seconds: float = 10) -> m.Response:
-        """Ask the runtime."""
+        """Ask the runtime. Raises ConnectionError when it is gone."""
         with self._changed:
             self._stream += 2
             stream = self._stream
@@ -80,11 +87,14 @@ class Plugin:
         with self._changed:
             answered = self._changed.wait_for(lambda: stream in self._replies or self.over.is_set(), seconds)
             assert answered, f"no answer to {method}"
+            if stream not in self._replies:
+                raise ConnectionError(f"gone before it answered {method}")
             return self._replies.pop(stream)
 
-    def update(self, *updates: m.ContainerUpdate) -> list[m.ContainerUpdate]:
+    def update(self, *updates: m.ContainerUpdate, evict: str = "") -> list[m.ContainerUpdate]:
         """Unsolicited. The updates that failed."""
-        reply = self.call("UpdateContainers", m.UpdateContainersRequest(update=list(updates)))
+        evictions = [m.ContainerEviction(container_id=evict, reason="room is needed")] if evict else []
+        reply = self.call("UpdateContainers", m.UpdateContainersRequest(update=list(updates), evict=evictions))
         assert reply.status is None or not reply.status.code, reply
         return decode(m.UpdateContainersResponse, reply.payload).failed
 
@@ -147,7 +157,9 @@ class Plugin:
         except OSError:
             return
         if isinstance(request, m.SynchronizeRequest) and not request.more:
-            self.ready.set()
+            with self._changed:
+                self.ready.set()
+                self._changed.notify_all()
 
     def _made(self, method: str, request: Message) -> Message | None:
         answer = self.answers.get(method)

@@ -1,5 +1,6 @@
 """Everything that a client can ask of a pod, each with what must be there before."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -17,10 +18,12 @@ from cribus.api import executor
 from cribus.api.verb import Verb
 from cribus.errors import Aborted, DeadlineExceeded, NotFound, Unavailable
 from cribus.gateway.cri import api_pb2 as pb
+from cribus.manager.nri import messages as m
 
 from tests.chaos.lives import GATED, PATIENCE, Life
 from tests.chaos.world import World
 from tests.harness import CRICTL, until
+from tests.nri import Plugin
 
 _ID = "0c1" + "0" * 61
 _SPEC = {
@@ -212,6 +215,26 @@ def _lived(world: World, folder: Path) -> bool:
     return True
 
 
+def _nri(world: World, life: Life) -> None:
+    """With a plugin that changes its limits, and evicts it. It goes with the manager, and comes again."""
+    end = time.monotonic() + PATIENCE
+    again = threading.Event()
+    while life.code < 0:
+        with contextlib.suppress(OSError), contextlib.closing(Plugin(world.node.nri, "10-chaos")) as plugin:
+            plugin.register()
+            if not life.started:
+                life.up()
+            if life.status().state == pb.CONTAINER_EXITED:
+                life.code = 137
+                return
+            resources = m.Resources(pids=m.Pids(limit=50))
+            update = m.ContainerUpdate(container_id=life.container, linux=m.LinuxContainerUpdate(resources=resources))
+            assert plugin.update(update) == []
+            plugin.update(evict=life.container)
+        assert time.monotonic() < end, "not evicted"
+        again.wait(0.01)
+
+
 def _asked(name: str, **more: Any) -> Callable[[World, Life], None]:
     return lambda world, life: getattr(life, name)(**more)
 
@@ -235,6 +258,7 @@ OPERATIONS: dict[str, Operation] = {
     "remove-container": Operation(_up, _asked("remove_container")),
     "stop-pod": Operation(_up, _asked("stop_pod")),
     "remove-pod": Operation(_up, _asked("remove_pod")),
+    "nri": Operation(_nothing, _nri),
     "oci": Operation(_nothing, _oci),
     "pull": Operation(_nothing, _pull),
 }

@@ -13,6 +13,7 @@ from cribus.manager.nri import messages as m
 from cribus.manager.nri.events import ALL, Event, is_set
 from cribus.manager.nri.link import UNIMPLEMENTED, Link, Lost, Refused, Streams
 from cribus.manager.nri.protobuf import Message, decode, encode
+from cribus.steps import Step
 
 A = TypeVar("A", bound=Message)
 VERSION = "v0.12.3"  # of github.com/containerd/nri, whose messages these are
@@ -32,9 +33,16 @@ _ONCE_STATE_CHANGE = {
     Event.POST_UPDATE_CONTAINER,
     Event.REMOVE_CONTAINER,
 }
+_ASKED = Step("manager.nri.asked")
 _logger = logging.getLogger(__name__)
 
 Update = Callable[[m.UpdateContainersRequest], Awaitable[m.UpdateContainersResponse]]
+
+
+def _about(request: Message) -> str:
+    """The id of the container or pod that a question is about."""
+    about = getattr(request, "container", None) or getattr(request, "pod", None)
+    return about.id if about else ""
 
 
 class Plugin:
@@ -92,7 +100,8 @@ class Plugin:
         if not self.wants(event):
             return None
         try:
-            return await self._call(event, request, answer, seconds)
+            with _ASKED.of(_about(request)):
+                return await self._call(event, request, answer, seconds)
         except Lost as error:
             self.throw_out(str(error))
             return None

@@ -22,9 +22,12 @@ from cribus.manager.nri.protobuf import Message
 from cribus.manager.nri.synchronize import parts
 from cribus.manager.records import Container, Sandbox
 from cribus.oci.runtime_spec import Spec
+from cribus.steps import Step
 
+_JOINED = Step("manager.nri.joined")
+_LIMITED = Step("manager.nri.limited")
+_EVICTED = Step("manager.nri.evicted")
 _logger = logging.getLogger(__name__)
-
 
 # (container, limits in CRI's words, those for which CRI has none) → done. Raises CribusError.
 Limit = Callable[[str, LinuxContainerResources, resources.Extra], Awaitable[None]]
@@ -75,7 +78,8 @@ class Rounds:
         self._joining += 1
         try:
             async with self._turn:
-                updates = await self._synchronize(plugin)
+                with _JOINED.of():
+                    updates = await self._synchronize(plugin)
                 self._plugins = sorted([*self._plugins, plugin], key=lambda one: one.index)
         finally:
             self._joining -= 1
@@ -274,12 +278,12 @@ class Rounds:
     ) -> list[m.ContainerUpdate]:
         """Do them, each for itself. Answers the updates that failed and should not have."""
         for eviction in evictions:
-            with _logged("evicted", eviction.container_id):
+            with _logged("evicted", eviction.container_id), _EVICTED.of(eviction.container_id):
                 await self.runtime.evict(eviction.container_id, eviction.reason)
         failed = []
         for update in updates:
             done = False
-            with _logged("updated", update.container_id):
+            with _logged("updated", update.container_id), _LIMITED.of(update.container_id):
                 limits, extra = resources.to_cri(resources_of(update))
                 await self.runtime.limit(update.container_id, limits, extra)
                 done = True
