@@ -59,7 +59,7 @@ def main() -> int:
         if chosen.log:
             chosen.log.write_bytes((folder / "critest.log").read_bytes())
     for one in results:
-        if one.state not in ("passed", "skipped"):
+        if one.state != "passed":
             print(f"{one.state}: {one.name}\n    {one.message.splitlines()[0] if one.message else ''}")
     counts = ", ".join(f"{count} {state}" for state, count in sorted(Counter(one.state for one in results).items()))
     print(f"{counts}, {took:.1f} s")

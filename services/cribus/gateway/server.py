@@ -32,6 +32,7 @@ from cribus.steps import Step
 MAX_MESSAGE = 16 << 20  # bytes, each way
 _LOOK = 1.0  # seconds between two looks whether callers still find us
 _GRACE = 5.0  # seconds that running calls get when the gateway stops
+_TURNS = 4  # turns of the loop between what gRPC has heard and the cancelling of a task (3, seen)
 _MARGIN = 0.1  # seconds by which we give up before the client does, so that it hears our reason
 _logger = logging.getLogger(__name__)
 _CALLED = Step("gateway.call.answered")
@@ -123,7 +124,8 @@ def _handler(wire: MethodDescriptor, method: Unary | Streaming, answering: "_Ans
             answering.tell(asked, request, seconds)
             with _CALLED.of(wire.name), passing_on() as leaves:
                 answer = await method.run(request, seconds)
-            _unless_delivered(leaves)
+            if not is_question(wire.name):
+                await _unless_delivered(leaves)
             asked.id = id_of(answer) or asked.id
             return write(answer)
 
@@ -143,11 +145,13 @@ def _handler(wire: MethodDescriptor, method: Unary | Streaming, answering: "_Ans
     return grpc.unary_unary_rpc_method_handler(unary, decode, encode)
 
 
-def _unless_delivered(leaves: list[Leave]) -> None:
-    """gRPC cancels this task also while it sends the answer, when the client gives up just then."""
+async def _unless_delivered(leaves: list[Leave]) -> None:
+    """A client that gives up just now has not had the answer. gRPC cancels this task for it, also while it
+    sends the answer, and ends it as if nothing had happened; and it does so some turns of the loop after
+    it has heard: those are given to it."""
 
     def ended(task: asyncio.Task[Any]) -> None:
-        if task.cancelled():
+        if task.cancelling():
             for leave in leaves:
                 going.add(one := asyncio.ensure_future(leave()))
                 one.add_done_callback(going.discard)
@@ -156,6 +160,8 @@ def _unless_delivered(leaves: list[Leave]) -> None:
     task = asyncio.current_task()
     assert task is not None
     task.add_done_callback(ended)
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
 
 
 class _Answering:
