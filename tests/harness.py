@@ -110,9 +110,13 @@ class Node:
         for folder in (self.run_dir, self.root):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def try_crictl(self, *args: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def argv(self, *args: str) -> list[str]:
+        """crictl's command line."""
         endpoint = f"unix://{self.socket}"
-        return run(CRICTL, "-r", endpoint, "-i", endpoint, "-t", "30s", *args, timeout=timeout)
+        return [CRICTL, "-r", endpoint, "-i", endpoint, "-t", "30s", *args]
+
+    def try_crictl(self, *args: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        return run(*self.argv(*args), timeout=timeout)
 
     def crictl(self, *args: str, timeout: float = 60) -> str:
         """What crictl prints; fails unless it succeeds."""

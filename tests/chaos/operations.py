@@ -22,7 +22,7 @@ from cribus.manager.nri import messages as m
 
 from tests.chaos.lives import GATED, PATIENCE, Life
 from tests.chaos.world import World
-from tests.harness import CRICTL, until
+from tests.harness import until
 from tests.nri import Plugin
 
 _ID = "0c1" + "0" * 61
@@ -98,15 +98,11 @@ def _start(world: World, life: Life) -> None:
     life.start()
 
 
-def _crictl(world: World, *args: str) -> list[str]:
-    return [CRICTL, "-r", f"unix://{world.node.socket}", "-t", "10s", *args]
-
-
 def _exec(world: World, life: Life) -> None:
     """By crictl and a stream. A process that may have run is not run again by anybody but its client."""
     end = time.monotonic() + PATIENCE
     while True:
-        argv = _crictl(world, "exec", life.container, "sh", "-c", "echo $HOSTNAME")
+        argv = world.node.argv("exec", life.container, "sh", "-c", "echo $HOSTNAME")
         done = subprocess.run(argv, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
         # A gateway that is killed closes the connection, which crictl takes for an end without an error.
         if done.returncode == 0 and done.stdout:
@@ -120,7 +116,7 @@ def _exec_resumed(world: World, life: Life) -> None:
     end = time.monotonic() + PATIENCE
     while True:
         script = "echo begun; while [ ! -e /gate/open ]; do usleep 5000; done; echo $HOSTNAME"
-        argv = _crictl(world, "exec", life.container, "sh", "-c", script)
+        argv = world.node.argv("exec", life.container, "sh", "-c", script)
         with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL) as one:
             assert one.stdout is not None
             begun = one.stdout.readline()
@@ -147,7 +143,7 @@ def _exec_terminal(world: World, life: Life) -> None:
     end = time.monotonic() + PATIENCE
     while True:
         ours, theirs = os.openpty()
-        argv = _crictl(world, "exec", "-it", life.container, "sh", "-c", "tty; exit 0")
+        argv = world.node.argv("exec", "-it", life.container, "sh", "-c", "tty; exit 0")
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         done = subprocess.run(argv, timeout=30, stdin=theirs, stdout=theirs, stderr=theirs)
         os.set_blocking(ours, False)
@@ -164,7 +160,7 @@ def _attach(world: World, life: Life) -> None:
     """By crictl, until it hears the container."""
     end = time.monotonic() + PATIENCE
     while True:
-        argv = _crictl(world, "attach", life.container)
+        argv = world.node.argv("attach", life.container)
         with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as one:
             assert one.stdout is not None
             heard = one.stdout.readline()

@@ -11,14 +11,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.harness import CRICTL, Node
+from tests.harness import Node
 from tests.terminal import terminal
 
 SEED = int(os.environ.get("CRIBUS_SEED", random.randrange(1 << 30)))
-
-
-def argv(node: Node, *words: str) -> list[str]:
-    return [CRICTL, "-r", f"unix://{node.socket}", "-t", "60s", *words]
 
 
 @contextmanager
@@ -54,7 +50,7 @@ def test_exec_passes_every_byte_both_ways(clean: Node) -> None:
     with killed(clean, pod, "bytes") as pids:
         for code in itertools.cycle((0, 3)):
             script = f"cat; echo over >&2; exit {code}"
-            command = argv(clean, "exec", "-i", container, "sh", "-c", script)
+            command = clean.argv("exec", "-i", container, "sh", "-c", script)
             done = subprocess.run(command, input=data, capture_output=True, timeout=100)
             assert done.stdout == data
             assert b"over" in done.stderr
@@ -67,7 +63,7 @@ def test_exec_passes_every_byte_both_ways(clean: Node) -> None:
 def test_a_terminal_stays(clean: Node) -> None:
     pod = clean.pod("keys")
     container = clean.container(pod, "keys", "sleep", "1000")
-    with terminal(argv(clean, "exec", "-it", container, "sh")) as shown:
+    with terminal(clean.argv("exec", "-it", container, "sh")) as shown:
         shown.until("# ")
         with killed(clean, pod, "keys") as pids:
             for k in itertools.count():
@@ -104,7 +100,7 @@ def test_an_attached_client_goes_on(clean: Node, tty: bool) -> None:
     pod = clean.pod(name)
     script = "while read x; do echo got $x; done; exit 6"
     container = clean.container(pod, name, "sh", "-c", script, stdin=True, stdin_once=not tty, tty=tty)
-    with terminal(argv(clean, "attach", "-i", *(["-t"] if tty else []), container)) as shown:
+    with terminal(clean.argv("attach", "-i", *(["-t"] if tty else []), container)) as shown:
         shown.type("warm\n")
         shown.until("got warm")
         with killed(clean, pod, name) as pids:

@@ -1,19 +1,21 @@
 """Commands in a running container, by crictl and a real terminal."""
 
+import socket
 import time
+from urllib.parse import urlsplit
 
-from tests.harness import CRICTL, Node, until
+import pytest
+
+from tests.cri import Cri
+from tests.harness import Node, until
 from tests.terminal import terminal
 
 
-def argv(node: Node, *words: str) -> list[str]:
-    return [CRICTL, "-r", f"unix://{node.socket}", *words]
-
-
-def test_a_terminal_has_a_name_and_a_size(clean: Node) -> None:
+@pytest.mark.parametrize("transport", ["spdy", "websocket"])
+def test_a_terminal_has_a_name_and_a_size(clean: Node, transport: str) -> None:
     pod = clean.pod("terminal")
     container = clean.container(pod, "terminal", "sleep", "1000")
-    with terminal(argv(clean, "exec", "-it", container, "sh"), size=(101, 33)) as shown:
+    with terminal(clean.argv("exec", "-it", "-r", transport, container, "sh"), size=(101, 33)) as shown:
         shown.until("# ")
         shown.type("tty\n")
         shown.until(r"/dev/pts/\d+\r\n")
@@ -36,7 +38,7 @@ def test_what_a_container_puts_in_place_of_a_terminal_is_not_opened(clean: Node)
     pod = clean.pod("hostile", linux={"security_context": {"privileged": True}})
     mask = "mount -t tmpfs none /dev/pts && mkfifo /dev/pts/ptmx && echo masked && exec sleep 1000"
     container = clean.container(pod, "hostile", "sh", "-c", mask, linux={"security_context": {"privileged": True}})
-    with terminal(argv(clean, "exec", "-it", container, "sh")) as shown:
+    with terminal(clean.argv("exec", "-it", container, "sh")) as shown:
         began = time.monotonic()
         shown.until("# ")
         shown.type("stty size; ls -l /dev/pts\n")
@@ -55,10 +57,28 @@ def test_whoever_runs_it_may_open_its_streams_again(clean: Node) -> None:
     container = clean.container(pod, "owner", "sh", "-c", script, **user)
     until(lambda: sorted(clean.log_lines(container)) == ["err", "out"], 5, "both lines are logged")
     assert clean.crictl("exec", "-s", container, "sh", "-c", "id -u; echo said > /dev/stdout") == "1000\nsaid"
-    with terminal(argv(clean, "exec", "-it", container, "sh")) as shown:
+    with terminal(clean.argv("exec", "-it", container, "sh")) as shown:
         shown.until(r"\$ ")
         shown.type("echo mine $((40 + 2)) > $(tty)\n")
         shown.until("mine 42")
         shown.type("exit\n")
         assert shown.exited() == 0
     clean.crictl("rmp", "-f", pod)
+
+
+def _status(url: str) -> str:
+    """What a client of remotecommand is answered there."""
+    address = urlsplit(url)
+    headers = "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io"
+    with socket.create_connection((address.hostname, address.port or 80), timeout=10) as client:
+        client.sendall(f"POST {address.path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n".encode())
+        return client.recv(100).split()[1].decode()
+
+
+def test_an_address_opens_once(cri: Cri) -> None:
+    box = cri.pod().running()
+    urls = [cri.call("Exec", container_id=box, cmd=["sleep", "1"], stdout=True).url for _ in range(2)]
+    assert len(urls[0].rsplit("/", 1)[1]) >= 43  # 256 bits
+    assert [_status(urls[0]) for _ in range(2)] == ["101", "404"]
+    assert _status(urls[1][:-1] + ("a" if urls[1][-1] != "a" else "b")) == "404"
+    assert _status(urls[1]) == "101"

@@ -13,14 +13,13 @@ import threading
 import time
 from pathlib import Path
 
-from tests.harness import CRICTL, PYTHON, Node, until
+import pytest
+
+from tests.harness import PYTHON, Node, until
 
 MIB = int(os.environ.get("CRIBUS_STREAM_MIB", "64"))
+both = pytest.mark.parametrize("transport", ["spdy", "websocket"])
 _MOST = 24 << 10  # KiB by which a process may grow while any amount passes through it
-
-
-def argv(node: Node, *words: str) -> list[str]:
-    return [CRICTL, "-r", f"unix://{node.socket}", *words]
 
 
 def memory(node: Node) -> dict[str, int]:
@@ -47,14 +46,15 @@ def _feed(process: "subprocess.Popen[bytes]", block: bytes) -> None:
     process.stdin.close()
 
 
-def test_as_much_as_one_likes_both_ways_in_flat_memory(clean: Node) -> None:
+@both
+def test_as_much_as_one_likes_both_ways_in_flat_memory(clean: Node, transport: str) -> None:
     pod = clean.pod("bulk")
     container = clean.container(pod, "bulk", "sleep", "1000")
     block = os.urandom(1 << 20)
     clean.crictl("exec", "-s", container, "true")
     before = memory(clean)
     process = subprocess.Popen(
-        argv(clean, "exec", "-i", container, "cat"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        clean.argv("exec", "-i", "-r", transport, container, "cat"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     feeder = threading.Thread(target=_feed, args=(process, block))
     began = time.monotonic()
@@ -87,7 +87,7 @@ def test_as_much_as_one_likes_both_ways_in_flat_memory(clean: Node) -> None:
 def test_a_reader_that_stalls_harms_only_itself(clean: Node) -> None:
     pod = clean.pod("stalled")
     container = clean.container(pod, "stalled", "sleep", "1000")
-    command = argv(clean, "exec", "-i", container, "sh", "-c", "while :; do echo much; done")
+    command = clean.argv("exec", "-i", container, "sh", "-c", "while :; do echo much; done")
     stalled = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert stalled.stdout
     assert stalled.stdout.read(100_000)
@@ -118,7 +118,8 @@ asyncio.run(main())
 """
 
 
-def test_a_hundred_forwarded_connections_at_once(clean: Node) -> None:
+@both
+def test_a_hundred_forwarded_connections_at_once(clean: Node, transport: str) -> None:
     pod = clean.pod("forward")
     container = clean.container(pod, "forward", "sleep", "1000")
     inside = f"--net=/proc/{clean.json('inspect', container)['info']['pid']}/ns/net"
@@ -126,7 +127,7 @@ def test_a_hundred_forwarded_connections_at_once(clean: Node) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     echo = subprocess.Popen(["nsenter", inside, PYTHON, "-c", _ECHO], stdout=subprocess.PIPE)
-    process = subprocess.Popen(argv(clean, "port-forward", pod, f"{port}:7777"), stdout=subprocess.PIPE)
+    process = subprocess.Popen(clean.argv("port-forward", "-r", transport, pod, f"{port}:7777"), stdout=subprocess.PIPE)
     try:
         for one, word in ((echo, b"up"), (process, b"Forwarding")):
             assert one.stdout
