@@ -14,7 +14,8 @@ from cribus.gateway.cri import api_pb2_grpc as stubs
 
 from tests.harness import until
 
-WRITER = "trap 'echo bye $i; exit 42' TERM; i=0; while :; do i=$((i+1)); echo line $i; usleep 5000; done"
+# The count and its line are one command: a trap runs only between two.
+WRITER = "trap 'echo bye $i; exit 42' TERM; i=0; while :; do echo line $((i+=1)); usleep 5000; done"
 GATED = "i=0; while [ ! -e /gate/open ]; do i=$((i+1)); echo line $i; usleep 5000; done; echo bye $i; exit 7"
 PATIENCE = 25.0  # seconds until a call must have succeeded, however often it is made
 _AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.DEADLINE_EXCEEDED)
