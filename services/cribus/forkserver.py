@@ -20,7 +20,8 @@ does more than system calls.
 
 The server is a subreaper: what a killed child leaves behind is reaped here, at once. It ends when the
 client's end of the socketpair is closed; its children live on. A client whose server has gone learns it
-by `Server.closed` and must end too: what it forks would have the wrong parent.
+by `Server.closed` and must end too: what it forks would have the wrong parent. The server gives signs of
+life in memory that both share; one that hangs is killed by its client (`Server.look`), and so has gone.
 Belongs here: nothing that knows what is forked.
 """
 
@@ -30,10 +31,13 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
+import time
 
 import msgpack
 
+from cribus import hung, pulse
 from cribus.linux import fds as descriptors
 from cribus.linux import namespaces, process
 from cribus.steps import Step, kept
@@ -50,6 +54,7 @@ ORDERED = "cribus.forkserver:ordered"
 _INLINE = 65536  # bytes of a request that travel in the packet itself
 _SPILLED = b"\xc0"  # the packet of one that does not
 _BYTES = "surrogateescape"  # an environment may hold bytes that are no text: they come out as they were
+_BEAT = struct.Struct("<Q")  # monotonic ns
 _FORKED = Step("forkserver.run.forked")
 _ANSWERED = Step("forkserver.run.answered")
 _REAPED = Step("forkserver.run.reaped")
@@ -68,9 +73,11 @@ class Spawned:
 class Server:
     """The client's half, for one asyncio loop."""
 
-    def __init__(self, sock: socket.socket, pid: int) -> None:
+    def __init__(self, sock: socket.socket, pid: int, beats: mmap.mmap) -> None:
         self.pid = pid
         self._sock = sock
+        self._beats = beats
+        self._watch = hung.Watch(pid)
         self.on_orphan: Callable[[int, int, int], None] = lambda pid, started, status: None
         self._last = 0
         self._waiting: dict[int, asyncio.Future[Spawned]] = {}
@@ -155,6 +162,17 @@ class Server:
         else:
             future.set_exception(OSError(number, text))
 
+    def look(self) -> None:
+        """To be called about once a second: a server that gives no sign of life is killed, and has gone."""
+        closed = self._closed
+        if closed is None or closed.done():
+            return
+        why = self._watch.look(_BEAT.unpack_from(self._beats)[0])
+        if why:
+            if pulse.own is not None:
+                pulse.own.page.hung(pulse.own.name, f"its fork server: {why}")
+            hung.kill_pid(self.pid)  # its parent are we, and nobody reaps it before we end
+
     def close(self) -> None:
         """Let the server end. Its children live on."""
         closed = self.closed
@@ -187,20 +205,22 @@ def packet(packed: bytes) -> "Iterator[tuple[bytes, list[int]]]":
 def start(preload: "Sequence[str]") -> Server:
     """Fork the server, which imports `preload`. To be called by a process with one thread."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    beats = mmap.mmap(-1, _BEAT.size)
     pid = os.fork()
     if pid:
         theirs.close()
-        return Server(ours, pid)
+        return Server(ours, pid, beats)
     code = 1
     try:
         ours.close()
+        pulse.taken()  # the client's generation is not for what is forked here
         os.setsid()
         process.set_name("forkserver")
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         for name in preload:
             __import__(name)
-        _Loop(theirs).run()
+        _Loop(theirs, beats).run()
         code = 0
     except BaseException:  # noqa: BLE001 - the last frame of a process: told to the log
         _complain()
@@ -218,8 +238,9 @@ def _complain() -> None:
 class _Loop:
     """The server's half: forks on request, reaps."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, beats: mmap.mmap) -> None:
         self._sock = sock
+        self._beats = beats
         self._own_pidns = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._exit_fds: dict[int, int] = {}  # pid → where its status goes
         self._children: set[int] = set()  # that it forked itself
@@ -236,7 +257,8 @@ class _Loop:
 
     def run(self) -> None:
         while True:
-            for fd, _ in self._poll.poll():
+            _BEAT.pack_into(self._beats, 0, time.monotonic_ns())
+            for fd, _ in self._poll.poll(pulse.EVERY * 1000):
                 if fd == self._woken:
                     os.read(fd, 4096)
                     self._reap()

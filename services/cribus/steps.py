@@ -64,6 +64,7 @@ class Passage:
         self.failure = ""
 
     def __enter__(self) -> None:
+        begun()
         self.began = time.time_ns()
         self.thread = _thread.get_native_id()
         going.add(self)
@@ -103,6 +104,11 @@ def _nobody(passage: Passage) -> None:
     """Before somebody listens."""
 
 
+def _nothing() -> None:
+    """Where nobody needs to know that a step begins."""
+
+
 known: dict[str, Step] = {}
 going: set[Passage] = set()
 heard = _nobody  # set once, by the process's `__main__`
+begun = _nothing  # so too: called before each step, by whoever does it (pulse.py)

@@ -168,3 +168,18 @@ def test_where_the_kernel_forgets_ends_those_of_orphans_are_told(drive, monkeypa
         "print(await asyncio.wait_for(told, 10) == (*left, 6 << 8))"
     )
     assert done.stdout == "True\n", done.stderr
+
+
+def test_a_stopped_server_is_killed_by_its_client(drive) -> None:  # type: ignore[no-untyped-def]
+    done = drive(
+        "loop = asyncio.get_running_loop()\n"
+        "gone = server.closed\n"
+        "await run('answer', {'word': 'x'}, [os.pipe()[1]])\n"
+        "for _ in range(5):\n    server.look()\n    await asyncio.wait({gone}, timeout=0.2)\n"
+        "print(gone.done())\n"
+        "os.kill(server.pid, signal.SIGSTOP)\n"
+        "began = loop.time()\n"
+        "while not gone.done():\n    server.look()\n    await asyncio.wait({gone}, timeout=0.2)\n"
+        "print(loop.time() - began > 2)"
+    )
+    assert done.stdout.split() == ["False", "True"], done.stderr

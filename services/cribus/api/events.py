@@ -17,6 +17,7 @@ CONTAINER_REMOVED = "container_removed"
 IMAGE_PULLED = "image_pulled"
 IMAGE_REMOVED = "image_removed"
 SERVICE_STARTED = "service_started"  # a process of a service begins to answer; `id` is the service
+SERVICE_REPLACED = "service_replaced"  # from the manager: a program of the node, `id`, hung and was replaced
 SHIM_REPLACED = "shim_replaced"  # from shimd: a pod's shim died or hung, and another took over
 PULL_PROGRESS = "pull_progress"  # not stored: published outside the stream, see api/images.py
 

@@ -31,6 +31,7 @@ def command(given: argparse.Namespace) -> int:
             "started": one.since,
             "uptime": age(one.since) if one.pid else "-",
             "restarts": one.restarts,
+            "hangs": one.hangs,
         }
         for one in control.programs(settings)
     ]
@@ -42,7 +43,7 @@ def command(given: argparse.Namespace) -> int:
     if given.json:
         print(json.dumps({"node": settings.node, "services": services, **counts}, indent=2))
     else:
-        show(services, ("name", "state", "pid", "uptime", "restarts"), as_json=False)
+        show(services, ("name", "state", "pid", "uptime", "restarts", "hangs"), as_json=False)
         if counts:
             print(
                 f"\n{many(counts['pods'], 'pod')} ({counts['ready']} ready),"

@@ -20,7 +20,7 @@ async def main(server: forkserver.Server) -> int:
     """Serve until told to stop, or until the fork server has gone: then only a new start helps."""
     import functools
 
-    from cribus import config, log
+    from cribus import config, log, pulse
     from cribus.bus import service
     from cribus.cgroups.layout import open_tree
     from cribus.executor import containers, state, verbs
@@ -29,6 +29,8 @@ async def main(server: forkserver.Server) -> int:
 
     settings = config.load()
     log.setup("executor", node=settings.node, level=settings.log_level)
+    pulse.alone(settings.run, "executor")
+    pulse.keep(settings.run, "executor").looks.append(server.look)
     tree = open_tree(settings.cgroups.driver, settings.cgroups.root)
     node = Node(settings.run, server, tree, host.look())
     node.handlers = settings.handlers

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from cribus import config, log
+from cribus import config, log, pulse
 from cribus.bus import lines, service
 from cribus.gateway import image_service, server
 from cribus.gateway.late import Late
@@ -15,6 +15,7 @@ async def main() -> None:
     """Answer at once, and forward as soon as there is a bus."""
     settings = config.load()
     log.setup("gateway", node=settings.node, level=settings.log_level)
+    pulse.keep(settings.run, "gateway")
     late = Late()
     streaming = Streaming(late.call, late.lines)
     tls = streaming_server.tls(settings.gateway.streaming_certificate, settings.gateway.streaming_key)

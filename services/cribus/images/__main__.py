@@ -15,13 +15,15 @@ async def main(server: forkserver.Server) -> int:
     from concurrent.futures import ThreadPoolExecutor
     from pathlib import Path
 
-    from cribus import config, log
+    from cribus import config, log, pulse
     from cribus.bus import service
     from cribus.images import mend, verbs
     from cribus.images.node import Bus, Node
 
     settings = config.load()
     log.setup("images", node=settings.node, level=settings.log_level)
+    pulse.alone(settings.run, "images")
+    pulse.keep(settings.run, "images").looks.append(server.look)
     threads = ThreadPoolExecutor(8, thread_name_prefix="images")
     asyncio.get_running_loop().set_default_executor(threads)
     async with service.connect(settings, "images") as bus:

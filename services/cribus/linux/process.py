@@ -107,6 +107,29 @@ def is_running(pid: int, started: int) -> bool:
     return bool(fields) and int(fields[19]) == started and fields[0] not in (b"Z", b"X")
 
 
+def work(pid: int) -> tuple[str, float]:
+    """The state of a process's first thread (proc_pid_stat(5)), and for how many seconds all its threads together
+    used processors or waited for one (schedstat, Documentation/scheduler/sched-stats.rst); ("", 0.0) if gone."""
+    fields = _stat(pid)
+    if not fields:
+        return "", 0.0
+    total = 0
+    for thread in _threads(pid):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/schedstat", "rb", buffering=0) as file:
+                total += sum(int(one) for one in file.read().split()[:2])
+        except (FileNotFoundError, ProcessLookupError):  # that thread has ended
+            continue
+    return fields[0].decode(), total / 1e9
+
+
+def _threads(pid: int) -> list[str]:
+    try:
+        return os.listdir(f"/proc/{pid}/task")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
 def set_subreaper(*, on: bool = True) -> None:
     """Orphans below this process become its children; or, again, those of whoever did so above it."""
     prctl(PR_SET_CHILD_SUBREAPER, int(on))

@@ -5,11 +5,11 @@ import logging
 from collections.abc import Coroutine
 from functools import partial
 
-from cribus import config, log
+from cribus import config, log, pulse
 from cribus.api import events
 from cribus.bus import service
 from cribus.errors import CribusError
-from cribus.manager import container_stop, container_update, exits, verbs
+from cribus.manager import container_stop, container_update, exits, hangs, verbs
 from cribus.manager.ledger import Ledger
 from cribus.manager.node import Node
 from cribus.manager.open import open_node
@@ -23,6 +23,10 @@ async def main() -> None:
     """First agree with what really runs, then answer."""
     settings = config.load()
     log.setup("manager", node=settings.node, level=settings.log_level)
+    pulse.alone(settings.run, "manager")
+    own = pulse.keep(settings.run, "manager")
+    news: asyncio.Queue[events.Event] = asyncio.Queue()
+    own.looks.append(partial(hangs.look, own.page, news.put_nowait))
     async with service.connect(settings, "manager") as bus:
         await bus.kv.ensure()
         await bus.trace.ensure()
@@ -30,7 +34,8 @@ async def main() -> None:
         bus.connection.on_reconnect.append(ledger.doubt)
         node = await open_node(settings, bus.call, bus.publish, ledger)
         node.listened = bus.connection.listened
-        tasks = [asyncio.create_task(follow_exits(bus, node)), asyncio.create_task(ledger.mirror())]
+        running = (follow_exits(bus, node), ledger.mirror(), bus.events.forward(news))
+        tasks = [asyncio.create_task(one) for one in running]
         try:
             await reconcile(node)
             async with (

@@ -12,7 +12,7 @@ async def main(server: forkserver.Server) -> int:
     """Serve until told to stop, or until the fork server has gone: then only a new start helps."""
     import asyncio
 
-    from cribus import config, log
+    from cribus import config, log, pulse
     from cribus.ahead import Ahead
     from cribus.api.events import Event
     from cribus.bus import credentials, service
@@ -23,6 +23,8 @@ async def main(server: forkserver.Server) -> int:
 
     settings = config.load()
     log.setup("shimd", node=settings.node, level=settings.log_level)
+    pulse.alone(settings.run, "shimd")
+    pulse.keep(settings.run, "shimd").looks.append(server.look)
     common = {
         "run": settings.run,
         "node": settings.node,

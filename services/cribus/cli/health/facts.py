@@ -70,6 +70,7 @@ class Facts(msgspec.Struct, frozen=True):
     gateway: bool
     bus: Bus
     cni: Cni
+    hangs: list[tuple[str, int, int, str]] = []  # program, how often, when last, how
 
 
 def gather(settings: Settings) -> Facts:
@@ -99,6 +100,7 @@ def gather(settings: Settings) -> Facts:
         gateway=_accepts(settings.gateway.socket),
         bus=asyncio.run(_bus(settings)),
         cni=cni(settings.network),
+        hangs=control.hangs(settings),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from cribus.cli.health.facts import Facts
-from cribus.cli.output.table import size
+from cribus.cli.output.table import age, size
 from cribus.config import Settings
 
 OK, WARN, BAD = "ok", "warn", "bad"
@@ -162,6 +162,11 @@ def services(facts: Facts, settings: Settings) -> Iterator[Judgment]:
     yield Judgment(
         OK, f"{len(running)} services run", f"restarted {restarts} times" if restarts else "none was restarted"
     )
+    for name, count, at, why in facts.hangs:
+        log = f"{settings.root}/log/{name}.log"
+        times = "once" if count == 1 else f"{count} times"
+        fact = f"{name} hung {times} and was replaced, last {age(at)} ago"
+        yield Judgment(WARN, fact, why, f"tail {log}")
     if facts.gateway:
         yield Judgment(OK, f"CRI at unix://{settings.gateway.socket}", "somebody listens")
     else:

@@ -245,6 +245,8 @@ def replaced(story: Story) -> Iterator[Cause]:
             old, how, new = (event.detail.get(key, "") for key in ("pid", "how", "successor"))
             who = f"its shim (pid {old})" if old != "0" else "its shim"
             yield Cause(NOTE, f"{who} ended: {how}; shim pid {new} took over, the containers went on")
+        if event.kind == events.SERVICE_REPLACED:
+            yield Cause(NOTE, f"{event.id} hung and was replaced at {clock(event.at)}: {event.detail.get('why', '')}")
 
 
 def restarts(story: Story) -> Iterator[Cause]:

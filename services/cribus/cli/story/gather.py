@@ -200,7 +200,8 @@ def _told(found: Story, news: list[Event], pulls: list[Event]) -> list[Event]:
     """The events of the pod, and of services while it was there; and where its images came from."""
     ids, images = found.ids(), {one.image_id for one in found.containers}
     chosen = [one for one in news if one.id in ids or one.pod in ids]
-    chosen += [one for one in news if one.kind == events.SERVICE_STARTED and one.at > found.created]
+    about_services = (events.SERVICE_STARTED, events.SERVICE_REPLACED)
+    chosen += [one for one in news if one.kind in about_services and one.at > found.created]
     chosen += [one for one in pulls if one.kind == events.IMAGE_PULLED and _same(one.id, images)]
     return sorted(chosen, key=lambda one: one.at)
 

@@ -109,6 +109,8 @@ def _news(event: Event, names: dict[str, str]) -> Entry | None:
         return Entry(event.at, _image(event))
     if event.kind == events.SHIM_REPLACED:
         return Entry(event.at, f"shim replaced: {event.detail.get('how', '')}")
+    if event.kind == events.SERVICE_REPLACED:
+        return Entry(event.at, f"{event.id} hung and was replaced: {event.detail.get('why', '')}")
     if event.kind == events.SERVICE_STARTED:
         return Entry(event.at, f"{event.id} started (pid {event.detail.get('pid', '?')})")
     said = _SAID.get(event.kind)

@@ -81,7 +81,14 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 
 [rpcinterface:cribus]
 supervisor.rpcinterface_factory={_DAEMON}:Starts
-"""
+{_watched(settings)}"""
+
+
+def _watched(settings: Settings) -> str:
+    """By what nats-server is asked whether it lives."""
+    if settings.bus.url:
+        return ""
+    return f"bus={settings.bus.listen}\ncredentials={Path(settings.root) / 'bus' / 'cli.json'}\n"
 
 
 def _program(settings: Settings, service: str, priority: int) -> str:

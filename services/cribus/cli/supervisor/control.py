@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import socket
+import time
 import xmlrpc.client
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,9 @@ from typing import Any, NamedTuple
 from cribus.cli.supervisor import configuration, daemon
 from cribus.config import Settings
 from cribus.errors import Internal, Unavailable
+from cribus.pulse import Page
 
+_NEWS = 24 * 3600 * 10**9  # ns
 TIMEOUT = 5.0  # seconds for one answer
 
 
@@ -22,6 +25,9 @@ class Program(NamedTuple):
     pid: int
     since: int
     restarts: int
+    hangs: int = 0  # how often it was replaced because it hung
+    hung: str = ""  # how, the last time
+    hung_at: int = 0  # and when
 
 
 class _Connection(http.client.HTTPConnection):
@@ -53,6 +59,7 @@ def programs(settings: Settings) -> list[Program]:
     """Every service, in the order they are started. Raises Unavailable when the node is not running."""
     known = {one["name"]: one for one in ask(settings, "supervisor.getAllProcessInfo")}
     starts = ask(settings, "cribus.starts")
+    page = Page(settings.run)
     return [
         Program(
             name=name,
@@ -60,10 +67,22 @@ def programs(settings: Settings) -> list[Program]:
             pid=known[name]["pid"],
             since=known[name]["start"] * 10**9,
             restarts=max(0, starts.get(name, 0) - 1),
+            **_hangs(page, name),
         )
         for name in configuration.services(settings)
         if name in known
     ]
+
+
+def _hangs(page: Page, name: str) -> dict[str, Any]:
+    count, at, why = page.hangs(name)
+    return {"hangs": count, "hung": why, "hung_at": at}
+
+
+def hangs(settings: Settings) -> list[tuple[str, int, int, str]]:
+    """Every program of the node that hung within a day: name, how often in all, when last (ns since the epoch), how."""
+    page = Page(settings.run)
+    return [(name, *page.hangs(name)) for name in page.names() if page.hangs(name)[1] > time.time_ns() - _NEWS]
 
 
 def supervised(settings: Settings) -> bool:

@@ -19,7 +19,11 @@ import resource
 import select
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
+
+from cribus import hung, pulse
+from cribus.cli.supervisor import watch
 
 LOCK = "guard.lock"
 PROMPT_RETRIES = 5  # restarts without a pause; from then on it may be a service that cannot start
@@ -29,11 +33,12 @@ LONGEST_PAUSE = 5.0  # seconds between two tries to start a service that cannot 
 
 
 class PromptPoller:
-    """supervisord's poller, woken by signals, and impatient after each."""
+    """supervisord's poller, woken by signals, and impatient after each. `look` is called after each poll."""
 
     def __init__(self, inner: Any, supervisor: Any) -> None:
         self._inner = inner
         self._supervisor = supervisor
+        self.look: Callable[[], None] | None = None
         self._again = True  # the services are first started after the first poll
         self._woken, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
@@ -55,6 +60,8 @@ class PromptPoller:
         for group in self._supervisor.process_groups.values():
             for process in group.processes.values():
                 process.delay = retry_at(process.backoff, process.delay, process.laststart)
+        if self.look is not None:
+            self.look()
         return readable, writable
 
 
@@ -69,20 +76,37 @@ def retry_at(backoff: int, planned: float, started: float) -> float:
 
 
 class Starts:
-    """supervisord RPC namespace `cribus`: how often each service was started."""
+    """supervisord RPC namespace `cribus`: how often each service was started. Each start is a generation of its own,
+    and under watch. `bus` is the address of our own nats-server, if there is one, and `credentials` a file by
+    which it can be asked."""
 
-    def __init__(self, supervisor: Any, **_: str) -> None:
+    def __init__(self, supervisor: Any, bus: str = "", credentials: str = "") -> None:
         from supervisor import events
 
         self._counts: dict[str, int] = {}
-        events.subscribe(events.ProcessStateStartingEvent, self._count)
+        self._own = pulse.begin(_run(supervisor.options.configfile), "supervisord")
+        asked = watch.Bus(bus, credentials) if bus else None
+        self._watchman = watch.Watchman(supervisor, self._own.page, asked)
+        supervisor.options.poller.look = self._look
+        events.subscribe(events.ProcessStateStartingEvent, self._start)
 
-    def _count(self, event: Any) -> None:
+    def _look(self) -> None:
+        self._own.check()
+        self._watchman.look()
+
+    def _start(self, event: Any) -> None:
+        self._own.check()
+        self._watchman.begin(event.process)
         name = event.process.config.name
         self._counts[name] = self._counts.get(name, 0) + 1
 
     def starts(self) -> dict[str, int]:
         return dict(self._counts)
+
+
+def _run(conf: str) -> str:
+    """The run directory of the node with this configuration."""
+    return os.path.dirname(os.path.dirname(os.path.abspath(conf)))
 
 
 def mortal_fork() -> int:
@@ -159,11 +183,16 @@ def wait_for(pid: int, seconds: float | None = None) -> bool:
     except ProcessLookupError:
         return True
     try:
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(None if seconds is None else seconds * 1000))
+        return _ended(descriptor, seconds)
     finally:
         os.close(descriptor)
+
+
+def _ended(pidfd: int, seconds: float | None) -> bool:
+    """Whether that process ends within so long."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(None if seconds is None else seconds * 1000))
 
 
 class _Guard:
@@ -172,6 +201,10 @@ class _Guard:
         self._folder = os.path.dirname(conf)
         self._pid = 0
         self._told = False
+        page = pulse.Page(_run(conf))
+        page.ensure()
+        self._own = pulse.Own(page, "guard", page.begin("guard"))
+        self._own.beat()
 
     def stop(self, *_: object) -> None:
         self._told = True
@@ -199,8 +232,9 @@ class _Guard:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(f"{self._folder}/{stale}")
             argv = [sys.executable, "-m", "cribus.cli.supervisor.daemon", "--inner", self._conf]
-            self._pid = os.posix_spawn(sys.executable, argv, os.environ)
-        wait_for(self._pid)
+            generation = {pulse.GENERATION: str(self._own.page.begin("supervisord"))}
+            self._pid = os.posix_spawn(sys.executable, argv, {**os.environ, **generation})
+        self._watch(self._pid)
         try:
             _, status = os.waitpid(self._pid, 0)
         except ChildProcessError:
@@ -208,6 +242,24 @@ class _Guard:
         finally:
             self._pid = 0
         return os.waitstatus_to_exitcode(status)
+
+    def _watch(self, pid: int) -> None:
+        """Until supervisord has ended; one that gives no sign of life is killed, and its services with it."""
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        try:
+            watch = hung.Watch(pid)
+            while not _ended(pidfd, pulse.EVERY):
+                self._own.beat()
+                why = watch.look(self._own.page.beat("supervisord"))
+                if why:
+                    print(f"supervisord ({pid}) hangs and is replaced: {why}", file=sys.stderr, flush=True)
+                    self._own.page.hung("supervisord", why)
+                    hung.kill(pidfd)
+        finally:
+            os.close(pidfd)
 
 
 def stand_by(folder: str) -> int | None:

@@ -57,6 +57,7 @@ def test_a_good_host_has_nothing_to_mend() -> None:
         ({"capabilities": GOOD.capabilities & ~(1 << 24)}, "warn", "CAP_SYS_RESOURCE", ""),
         ({"disk_share": 0.01}, "warn", "100 GB free", "cribus rmi --all"),
         ({"node": "the node is not running", "services": []}, "bad", "services do not run", "cribus up"),
+        ({"hangs": [("nats", 2, 1, "stopped")]}, "warn", "nats hung 2 times and was replaced", "log/nats.log"),
         ({"services": [Service("images", "BACKOFF", 0, 9)]}, "bad", "images is backoff", "log/images.log"),
         ({"gateway": False}, "bad", "nobody listens", "log/gateway.log"),
         ({"bus": Bus(refused="it does not answer")}, "bad", "no bus at", "cribus up"),

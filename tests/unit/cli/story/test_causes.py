@@ -146,6 +146,12 @@ def test_a_shim_that_was_replaced() -> None:
     assert found.text == "its shim (pid 5) ended: SIGKILL from outside; shim pid 6 took over, the containers went on"
 
 
+def test_a_service_that_hung() -> None:
+    [found] = causes(story(events=[event(events.SERVICE_REPLACED, 5, id="nats", detail={"why": "stopped"})]))
+    assert found.text.startswith("nats hung and was replaced at ")
+    assert (found.level, found.text[-9:]) == ("note", ": stopped")
+
+
 def test_who_waits_is_told_from_the_first_moment() -> None:
     hang = Hang(pid=99, thread=99, program="/opt/cni/slow", state="S", owner=POD)
     waits = doing("RunPodSandbox", 59.9, told={**WHO, "name": "web"})

@@ -43,6 +43,7 @@ def test_news_in_words_and_in_order() -> None:
         event(events.EXITED, 9, exit_code=137, oom=True),
         Event(kind=events.IMAGE_PULLED, id="sha256:1", at=BEGIN - 1, detail=pulled),
         event(events.SERVICE_STARTED, 4, id="images", detail={"pid": "9"}),
+        event(events.SERVICE_REPLACED, 5, id="nats", detail={"why": "stopped"}),
         event("news of a later version", 3),
     ]
     whole = story(events=news, spans=[stop(8, timeout="3 s")], doing=[doing("RemovePodSandbox", 10, id=POD, told=WHO)])
@@ -50,6 +51,7 @@ def test_news_in_words_and_in_order() -> None:
         "image a/b:1 pulled from http://mirror, sha256:1, 2 kB in 0.3 s",
         "app runs",
         "images started (pid 9)",
+        "nats hung and was replaced: stopped",
         "StopContainer app 3 s",
         "app ended with exit code 137 (OOM)",
         "RemovePodSandbox …",

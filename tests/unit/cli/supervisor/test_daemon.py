@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 from cribus.cli import down
-from cribus.cli.supervisor import daemon
+from cribus.cli.supervisor import control, daemon
+from cribus.pulse import Page
 
 from tests.harness import until
 from tests.unit.cli.supervisor.conftest import Supervised
@@ -52,6 +53,37 @@ def test_a_killed_guard_is_replaced_and_nothing_restarts(supervised: Supervised)
     assert supervised.all_run() == services
     os.kill(before, signal.SIGKILL)
     until(lambda: supervised.supervisord() not in (0, before), 5, "the new guard starts it again")
+
+
+def test_a_stopped_service_is_replaced(supervised: Supervised) -> None:
+    supervised.guard()
+    before = supervised.all_run()
+    os.kill(before["a"], signal.SIGSTOP)
+    until(lambda: supervised.pids()["a"] not in (0, before["a"]), 10, "a is back")
+    [a, b] = control.programs(supervised.settings)
+    assert (a.hangs, b.hangs, b.pid) == (1, 0, before["b"])
+    assert "stopped by a signal" in a.hung
+
+
+def test_a_stopped_supervisord_is_replaced_and_its_services_with_it(supervised: Supervised) -> None:
+    supervised.guard()
+    before, first = supervised.supervisord(), supervised.all_run()
+    os.kill(before, signal.SIGSTOP)
+    until(lambda: supervised.supervisord() not in (0, before), 10, "supervisord is back")
+    assert not set(first.values()) & set(supervised.all_run().values())
+    assert [one[:2] for one in control.hangs(supervised.settings)] == [("supervisord", 1)]
+
+
+def test_a_stopped_guard_is_replaced_and_nothing_restarts(supervised: Supervised) -> None:
+    guard = supervised.guard()
+    before, services = supervised.supervisord(), supervised.all_run()
+    os.kill(guard.pid, signal.SIGSTOP)
+    assert guard.wait(10) == -signal.SIGKILL
+    until(lambda: Page(supervised.settings.run).generation("guard") == 2, 10, "another guard")
+    assert (supervised.supervisord(), supervised.all_run()) == (before, services)
+    os.kill(before, signal.SIGKILL)
+    until(lambda: supervised.supervisord() not in (0, before), 5, "the new guard starts it again")
+    supervised.all_run()
 
 
 def test_a_second_guard_ends_at_once(supervised: Supervised) -> None:
