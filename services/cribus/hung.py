@@ -85,20 +85,19 @@ def _where(pid: int, state: str) -> str:
 
 def stopped(pid: int) -> bool:
     """Whether the kernel says that it was stopped, by a signal or a tracer."""
-    return process.work(pid)[0] in _STOPPED
+    return process.state(pid) in _STOPPED
 
 
 class Overseen:
-    """`with Overseen(pidfd, pid):` somebody waits for an answer of this process, which has an end and gives no signs
-    of life meanwhile: when it is found stopped twice in a row it is killed, and whoever waits learns that as
-    always. For a running loop of asyncio; the descriptor stays the caller's."""
+    """`with Overseen(pid, kill):` somebody waits for an answer of this process, which has an end and gives no signs
+    of life meanwhile: when it is found stopped twice in a row `kill` is called, and whoever waits learns of its
+    death as always. For a running loop of asyncio."""
 
-    __slots__ = ("_hung", "_pid", "_pidfd", "_suspected", "_timer")
+    __slots__ = ("_kill", "_pid", "_suspected", "_timer")
 
-    def __init__(self, pidfd: int, pid: int, hung: "Callable[[], None]" = lambda: None) -> None:
-        self._pidfd = pidfd
+    def __init__(self, pid: int, kill: "Callable[[], None]") -> None:
         self._pid = pid
-        self._hung = hung
+        self._kill = kill
         self._suspected = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -113,8 +112,7 @@ class Overseen:
     def _look(self) -> None:
         before, self._suspected = self._suspected, stopped(self._pid)
         if before and self._suspected:
-            kill(self._pidfd)
-            self._hung()
+            self._kill()
         else:
             self._later()
 

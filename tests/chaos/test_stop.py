@@ -32,10 +32,10 @@ TOGETHER = (
     ("nats", "shimd"),
     ("gateway", "images", "executor fork server"),
     ("manager", "executor"),
-    ("supervisord",),
+    ("supervisord", "shim"),
     ("guard", "shimd fork server", "images fork server"),
 )
-ALONE = ("nats", "images", "executor", "shimd", "manager", "gateway", "executor fork server", "supervisord")
+ALONE = ("nats", "images", "executor", "shimd", "manager", "gateway", "executor fork server", "supervisord", "shim")
 
 
 class Scene:
@@ -93,7 +93,7 @@ def test_stop_while_idle(clean: Node, parts: tuple[str, ...]) -> None:
     pids = scene.stop(parts)
     scene.replaced(pids, since)
     page = Page(str(clean.run_dir))
-    for part in parts:
+    for part in set(parts) - {"shim"}:
         name = part.split()[0]
         count, at, why = page.hangs(name)
         assert count >= 1, part
@@ -106,6 +106,37 @@ def test_stop_while_idle(clean: Node, parts: tuple[str, ...]) -> None:
 def _told(node: Node, name: str, at: int) -> bool:
     told = [json.loads(line) for line in node.cribus("events", "--kind", "service_replaced").splitlines()]
     return any((one["id"], one["at"]) == (name, at) for one in told)
+
+
+@pytest.mark.parametrize(
+    "parts", [("keeper",), ("shim", "keeper"), ("shim", "shimd", "executor", "keeper")], ids=" ".join
+)
+def test_a_keeper_that_was_stopped_goes_on(clean: Node, parts: tuple[str, ...]) -> None:
+    """Whoever else was stopped with it: what it holds nobody else may have."""
+    scene = Scene(clean, "-".join(("held", *parts)))
+    since = time.monotonic()
+    pids = scene.stop(parts)
+    keeper = pids.pop("keeper")
+    scene.replaced(pids, since)
+    until(lambda: not hung.stopped(keeper), NOTICED + 30, "it goes on")
+    scene.prove()
+
+
+def test_those_that_were_forked_ahead_are_stopped(clean: Node) -> None:
+    """Whoever needs one of them gets another."""
+    scene = Scene(clean, "parked")
+    parked = until(lambda: scene.victims.parked(), 10, "some wait")
+    for pid in parked:
+        os.kill(pid, signal.SIGSTOP)
+    since = time.monotonic()
+    pod = clean.pod("unparked")
+    container = clean.container(pod, "unparked", "sh", "-c", WRITER)
+    scene.replaced(dict.fromkeys(map(str, parked), 0), since)
+    for pid in parked:
+        assert _gone(pid)
+    clean.crictl("exec", "-s", container, "true")
+    clean.crictl("rmp", "-f", pod)
+    scene.prove()
 
 
 class Work:

@@ -44,6 +44,12 @@ class Victims:
         except FileNotFoundError:
             return 0
 
+    def parked(self) -> list[int]:
+        """The shim, the keeper and the maker of namespaces that were forked ahead; [] until all three wait."""
+        shims = [one for one in _children(self.pid("shimd fork server")) if _name(one) == "shim"]
+        others = [one for one in _children(self.pid("executor fork server")) if _name(one) == "forkserver"]
+        return [*shims, *others] if len(shims) + len(others) == 3 else []
+
     def of_node(self) -> list[str]:
         """Every process that the node has started, in words without numbers; none of what runs in containers."""
         mark = f"CRIBUS_CONFIG={self._node.config}".encode()

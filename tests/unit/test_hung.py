@@ -148,11 +148,16 @@ def test_time_that_a_process_uses_is_seen() -> None:
             busy.kill()
 
 
+def _killed(one: subprocess.Popen[bytes], told: list[str]) -> None:
+    told.append("hung")
+    one.kill()
+
+
 async def _overseen(one: subprocess.Popen[bytes], told: list[str]) -> None:
     pidfd = os.pidfd_open(one.pid)
     died = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().add_reader(pidfd, died.set_result, None)
-    with Overseen(pidfd, one.pid, lambda: told.append("hung")):
+    with Overseen(one.pid, lambda: _killed(one, told)):
         async with asyncio.timeout(10):
             await died
     asyncio.get_running_loop().remove_reader(pidfd)
@@ -176,10 +181,8 @@ def test_one_that_only_takes_its_time_is_left_alone(
     monkeypatch.setattr(hung, "LOOK", 0.01)
 
     async def waited() -> None:
-        pidfd = os.pidfd_open(sleeper.pid)
-        with Overseen(pidfd, sleeper.pid):
+        with Overseen(sleeper.pid, sleeper.kill):
             await asyncio.sleep(0.1)
-        os.close(pidfd)
 
     asyncio.run(waited())
     assert sleeper.poll() is None

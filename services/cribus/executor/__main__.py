@@ -26,15 +26,18 @@ async def main(server: forkserver.Server) -> int:
     from cribus.executor import containers, state, verbs
     from cribus.executor.node import Node
     from cribus.executor.plan import host
+    from cribus.executor.watch import Keepers
 
     settings = config.load()
     log.setup("executor", node=settings.node, level=settings.log_level)
     pulse.alone(settings.run, "executor")
-    pulse.keep(settings.run, "executor").looks.append(server.look)
+    own = pulse.keep(settings.run, "executor")
+    own.looks.append(server.look)
     tree = open_tree(settings.cgroups.driver, settings.cgroups.root)
     node = Node(settings.run, server, tree, host.look())
     node.handlers = settings.handlers
     server.on_orphan = functools.partial(state.orphaned, node)
+    own.looks.append(Keepers(node).look)
     await containers.adopt(node)
     async with service.connect(settings, "executor") as bus, bus.serve(verbs.table(node)):
         node.keepers.ahead.fill()

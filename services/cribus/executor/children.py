@@ -24,15 +24,15 @@ async def begin(run: Run, request: dict[str, Any]) -> "Child":
         raise
     finally:
         os.close(write)
-    os.close(child.pidfd)
-    return Child(read)
+    return Child(read, child)
 
 
 class Child:
     """One that was forked."""
 
-    def __init__(self, read: int) -> None:
+    def __init__(self, read: int, child: Spawned) -> None:
         self._read = read
+        self._child = child
 
     async def ready(self, what: str) -> str:
         """What it says when it is ready, beyond that word.
@@ -40,11 +40,13 @@ class Child:
         Raises what it reports; DeadlineExceeded or Internal, with `what` as the subject, when it hangs or dies.
         """
         try:
-            said = await waiting.text(self._read, _DEADLINE)
+            with waiting.overseen(self._child):
+                said = await waiting.text(self._read, _DEADLINE)
         except TimeoutError as error:
             raise errors.DeadlineExceeded(f"{what} not made within {_DEADLINE:g} s") from error
         finally:
             os.close(self._read)
+            os.close(self._child.pidfd)
         _, refused, ready = failure.read(said)
         if refused:
             raise errors.from_code(*refused)

@@ -72,7 +72,7 @@ async def _fork(node: Node, request: Exec, what: tuple[state.Record, Shim, list[
         stack.callback(os.close, child.pidfd)
         shim.forked(child.pid, child.pidfd)
         _TOLD.passed()
-        with _EXECUTED.of(request.container):
+        with _EXECUTED.of(request.container), waiting.overseen(child):
             await _executed(node, request, sync, child.pidfd)
         return Execed(pid=child.pid, started=linux_process.start_time(child.pid))
 

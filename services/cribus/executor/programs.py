@@ -9,6 +9,7 @@ import os
 from contextlib import ExitStack
 from typing import NamedTuple
 
+from cribus.executor import waiting
 from cribus.executor.node import Node
 
 _CHILD = "cribus.executor.child.program:main"
@@ -43,9 +44,10 @@ async def run(node: Node, program: Program, seconds: float | None) -> Ended:
         os.lseek(stdin, 0, os.SEEK_SET)
         request = {**program._asdict(), "stdin": None, "_exit_fd": 3}
         child = await node.server.run(_CHILD, request, [stdin, output_write, output_write, exit_write])
-        os.close(child.pidfd)
+        stack.callback(os.close, child.pidfd)
         async with asyncio.timeout(seconds):
-            return await _ended(exit_read, output_read)
+            with waiting.overseen(child):
+                return await _ended(exit_read, output_read)
 
 
 def _pipe(stack: ExitStack) -> tuple[int, int]:

@@ -1,10 +1,29 @@
 """Waiting for descriptors from asyncio, always with an end."""
 
 import asyncio
+import contextlib
+import logging
 import os
 import socket
+from collections.abc import Iterator
 
+from cribus import hung
+from cribus.forkserver import Spawned
 from cribus.linux import fds as descriptors
+
+_logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def overseen(child: Spawned) -> Iterator[None]:
+    """While inside, somebody waits for what this child says: stopped, it would say nothing, and is killed."""
+
+    def kill() -> None:
+        _logger.error("a process that was stopped is killed", extra={"pid": child.pid})
+        hung.kill(child.pidfd)
+
+    with hung.Overseen(child.pid, kill):
+        yield
 
 
 async def readable(fd: int, seconds: float) -> bool:

@@ -157,7 +157,7 @@ async def _worked(node: Node, job: Job, feeding: Callable[[int], Coroutine[Any, 
     else:
         blob, feed = os.open(job.blob, os.O_RDONLY | os.O_CLOEXEC), -1
     try:
-        answer = await worker.start(node.spawn, job, blob)
+        started = await worker.start(node.spawn, job, blob)
     except BaseException:
         if feed >= 0:
             os.close(feed)
@@ -166,7 +166,7 @@ async def _worked(node: Node, job: Job, feeding: Callable[[int], Coroutine[Any, 
         os.close(blob)
     fed = asyncio.ensure_future(feeding(feed))
     try:
-        size, inodes = await worker.answer(answer)
+        size, inodes = await worker.answer(started)
     finally:
         await asyncio.wait([fed])
         await fed

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgpack
 
+from cribus import hung
 from cribus.errors import CribusError, Unavailable, from_code
 from cribus.images import layer
 from cribus.images.layer import Job
@@ -42,22 +43,31 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
     return 0
 
 
-async def start(spawn: "Spawn", job: Job, blob: int) -> int:
-    """Have a worker begin to read `blob`; the descriptor to give to `answer`. Raises OSError, ConnectionError."""
+class Started:
+    """A worker that has begun, and the descriptor on which it answers."""
+
+    __slots__ = ("child", "fd")
+
+    def __init__(self, fd: int, child: "Spawned") -> None:
+        self.fd = fd
+        self.child = child
+
+
+async def start(spawn: "Spawn", job: Job, blob: int) -> Started:
+    """Have a worker begin to read `blob`; to be given to `answer`. Raises OSError, ConnectionError."""
     ours, theirs = os.pipe()
     try:
         child = await spawn("cribus.images.worker:main", {"job": job._asdict()}, [blob, theirs])
-        os.close(child.pidfd)
     except BaseException:
         os.close(ours)
         raise
     finally:
         os.close(theirs)
-    return ours
+    return Started(ours, child)
 
 
-async def answer(fd: int) -> "tuple[int, int]":
-    """(bytes, inodes) of the layer, once the worker has ended. Closes the descriptor.
+async def answer(started: Started) -> "tuple[int, int]":
+    """(bytes, inodes) of the layer, once the worker has ended; one that is stopped is killed.
 
     Raises what the worker raised, Died when it was killed.
     """
@@ -65,12 +75,14 @@ async def answer(fd: int) -> "tuple[int, int]":
 
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
-    pipe = os.fdopen(fd, "rb", buffering=0)
+    pipe = os.fdopen(started.fd, "rb", buffering=0)
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
     try:
-        data = await reader.read()
+        with hung.Overseen(started.child.pid, lambda: hung.kill(started.child.pidfd)):
+            data = await reader.read()
     finally:
         transport.close()
+        os.close(started.child.pidfd)
     if not data:
         raise Died("the process that unpacked the layer died; pull again, it goes on from there")
     found = msgpack.unpackb(data)

@@ -107,6 +107,12 @@ def is_running(pid: int, started: int) -> bool:
     return bool(fields) and int(fields[19]) == started and fields[0] not in (b"Z", b"X")
 
 
+def state(pid: int) -> str:
+    """The letter of proc_pid_stat(5) for a process's first thread, "" if gone."""
+    fields = _stat(pid)
+    return fields[0].decode() if fields else ""
+
+
 def work(pid: int) -> tuple[str, float]:
     """The state of a process's first thread (proc_pid_stat(5)), and for how many seconds all its threads together
     used processors or waited for one (schedstat, Documentation/scheduler/sched-stats.rst); ("", 0.0) if gone."""

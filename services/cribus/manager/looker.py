@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from cribus.errors import DeadlineExceeded, Unavailable
+from cribus.hung import Overseen
 
 PATIENCE = 10.0  # seconds
 _LONGEST = 8 << 20  # bytes of one answer
@@ -36,7 +37,8 @@ class Looker:
             worker = await self._ready()
             try:
                 async with asyncio.timeout(self._patience):
-                    return await worker.ask(look, path)
+                    with Overseen(worker.pid, worker.end):
+                        return await worker.ask(look, path)
             except TimeoutError as error:
                 self._give_up(worker, path)
                 raise DeadlineExceeded(f"{path} gives no answer within {self._patience:g} s; {_DEAD}") from error
@@ -138,10 +140,14 @@ class _Worker:
             if not waiting.done():
                 waiting.set_exception(ConnectionError("the process that looks has gone"))
 
-    async def kill(self) -> None:
-        """Until it is gone, however long that takes."""
+    def end(self) -> None:
+        """SIGKILL, without waiting for it."""
         if self._process.returncode is None:
             self._process.kill()
+
+    async def kill(self) -> None:
+        """Until it is gone, however long that takes."""
+        self.end()
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(ConnectionError("the process that looks was given up"))

@@ -24,7 +24,8 @@ async def main(server: forkserver.Server) -> int:
     settings = config.load()
     log.setup("shimd", node=settings.node, level=settings.log_level)
     pulse.alone(settings.run, "shimd")
-    pulse.keep(settings.run, "shimd").looks.append(server.look)
+    own = pulse.keep(settings.run, "shimd")
+    own.looks.append(server.look)
     common = {
         "run": settings.run,
         "node": settings.node,
@@ -42,6 +43,7 @@ async def main(server: forkserver.Server) -> int:
 
     news: asyncio.Queue[Event] = asyncio.Queue()
     shims = Shims(Roster(settings.run), spawn, news.put_nowait)
+    own.looks.append(shims.look)
     await shims.adopt()
     ahead.fill()
     try:

@@ -12,6 +12,7 @@ import struct
 
 import msgpack
 
+from cribus import hung
 from cribus.linux import fds as descriptors
 from cribus.linux import process
 from cribus.shim.door import SOCKET
@@ -53,7 +54,7 @@ async def find(folder: str) -> Shim | None:
             shim = Shim(pid, process.pidfd_open(pid))
         except ProcessLookupError:
             return None
-        if await _answers(sock, PATIENCE):
+        if await _answers(sock, hung.LOOK if hung.stopped(pid) else PATIENCE):
             return shim
         if _holds(sock):
             shim.kill()

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from cribus import hung
 from cribus.api.events import SHIM_REPLACED, Event
 from cribus.errors import Unavailable
 from cribus.linux import process
@@ -21,6 +22,7 @@ from cribus.steps import Step
 
 READY = 20.0  # seconds within which a shim must answer on the bus
 _CHECK = 10.0  # seconds between looks whether a live shim still answers
+_STOPPED = 3  # looks in a row that find a shim stopped: then it hangs
 _REAPED = 0.2  # seconds in which a dead shim is reaped, so that the kernel tells how it ended
 _YOUNG = 1.0  # seconds: one that dies younger than this may die again
 _FREE = 2  # deaths in a row that are followed by a start at once
@@ -43,7 +45,8 @@ class _Post:
         self.shim: Shim | None = None
         self.ready = asyncio.Event()
         self.ending = asyncio.Event()
-        self.hung = False
+        self.stopped = 0  # so many looks in a row
+        self.how = ""  # why it was killed, if it was
         self.task: asyncio.Task[None] | None = None
         self.lost: _Lost | None = None  # the shim before, until its successor is ready
 
@@ -138,6 +141,18 @@ class Shims:
         if self._posts.get(post.pod) is post:
             del self._posts[post.pod]
 
+    def look(self) -> None:
+        """To be called about once a second: a shim that is found stopped three times in a row is killed."""
+        for post in self._posts.values():
+            if post.shim is None or not hung.stopped(post.shim.pid):
+                post.stopped = 0
+                continue
+            post.stopped += 1
+            if post.stopped >= _STOPPED:
+                _logger.error("shim was stopped", extra={"pod": post.pod, "pid": post.shim.pid})
+                post.how = "it was stopped by a signal"
+                post.shim.kill()
+
     def pids(self) -> dict[str, int]:
         return {pod: post.shim.pid for pod, post in self._posts.items() if post.shim is not None}
 
@@ -215,8 +230,8 @@ class Shims:
         post.ready.clear()
         if not post.ending.is_set():
             _logger.warning("shim died", extra={"pod": post.pod, "pid": shim.pid})
-        post.lose(_Lost(shim.pid, shim.pidfd, "it did not answer" if post.hung else ""))
-        post.hung = False
+        post.lose(_Lost(shim.pid, shim.pidfd, post.how))
+        post.how = ""
 
     async def _check(self, post: _Post, shim: Shim) -> None:
         await post.ready.wait()
@@ -226,7 +241,7 @@ class Shims:
                 return
             if not await adopt.healthy(self._roster.folder(post.pod)) and not (post.ending.is_set() or shim.dead()):
                 _logger.error("shim does not answer", extra={"pod": post.pod, "pid": shim.pid})
-                post.hung = True
+                post.how = "it did not answer"
                 shim.kill()
                 return
 

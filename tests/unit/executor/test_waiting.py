@@ -1,9 +1,13 @@
 import asyncio
 import os
+import signal
 import socket
+import subprocess
 
 import pytest
+from cribus import hung
 from cribus.executor import waiting
+from cribus.forkserver import Spawned
 from cribus.linux import fds
 
 
@@ -45,3 +49,17 @@ def test_a_packet_or_a_timeout() -> None:
             assert await waiting.receive(two, 0, 1) == (b"x", [])
 
     asyncio.run(main())
+
+
+def test_a_child_that_is_stopped_is_killed_while_somebody_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hung, "LOOK", 0.01)
+
+    async def main(pid: int, pidfd: int) -> None:
+        with waiting.overseen(Spawned(pid, pidfd)):
+            assert await waiting.readable(pidfd, 10)
+
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        process.send_signal(signal.SIGSTOP)
+        pidfd = os.pidfd_open(process.pid)
+        asyncio.run(main(process.pid, pidfd))
+        os.close(pidfd)

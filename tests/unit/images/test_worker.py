@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cribus import hung
 from cribus.errors import DataLoss, Unavailable
 from cribus.images import worker
 from cribus.images.layer import Job
@@ -54,6 +56,21 @@ def test_killed(tmp_path: Path) -> None:
 
     with pytest.raises(Unavailable, match="died"):
         worked(tmp_path, spawn=stillborn)
+
+
+def test_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hung, "LOOK", 0.01)
+
+    async def stopping(function: str, request: dict[str, Any], fds: Sequence[int]) -> Child:
+        pid = os.fork()
+        if pid == 0:
+            os.kill(os.getpid(), signal.SIGSTOP)
+            os._exit(0)
+        asyncio.get_running_loop().run_in_executor(None, os.waitpid, pid, 0)
+        return Child(pid)
+
+    with pytest.raises(Unavailable, match="died"):
+        worked(tmp_path, spawn=stopping)
 
 
 def test_no_worker_to_be_had(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cribus import hung
 from cribus.errors import DeadlineExceeded
 from cribus.manager.looker import Looker
 
@@ -27,6 +29,19 @@ def test_answers_and_errors_come_back(run: Run, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             await looker.ask("text", f"{tmp_path}/none")
         assert len(await _processes()) == 1
+
+    run(_with(Looker(), story))
+
+
+def test_a_process_that_is_stopped_has_a_successor(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hung, "LOOK", 0.05)
+
+    async def story(looker: Looker) -> None:
+        await looker.ask("source", f"{tmp_path}/a")
+        [pid] = await _processes()
+        os.kill(pid, signal.SIGSTOP)
+        assert await looker.ask("source", f"{tmp_path}/b") == f"{tmp_path}/b"
+        assert pid not in await _processes()
 
     run(_with(Looker(), story))
 

@@ -185,3 +185,23 @@ def test_one_that_was_gone_when_shimd_started_is_told(place: Place) -> None:
         await place.shims.stop("a")
 
     place.play(scenario)
+
+
+def test_one_that_is_stopped_is_replaced(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_REAPED", 0.0)
+
+    async def scenario(place: Place) -> None:
+        first = await place.shims.start("a")
+        place.shims.look()
+        os.kill(first, signal.SIGSTOP)
+        await asyncio.to_thread(os.waitid, os.P_PID, first, os.WSTOPPED)
+        place.shims.look()
+        place.shims.look()
+        assert place.started[0].poll() is None, "it may be stopped for a moment only"
+        place.shims.look()
+        await started(place, 2)
+        event = await place.news.get()
+        assert event.detail["how"] == "it was stopped by a signal"
+        await place.shims.stop("a")
+
+    place.play(scenario)

@@ -13,6 +13,7 @@ from cribus.executor.node import Node
 from cribus.executor.runtimes import command, console
 from cribus.executor.shims import Shim
 from cribus.executor.state import Record
+from cribus.forkserver import Spawned
 from cribus.linux import fds as descriptors
 from cribus.linux import files, process
 
@@ -34,8 +35,9 @@ async def run(node: Node, request: Exec, record: Record, what: tuple[Shim, list[
             words += ["--console-socket", terminal.path]
         made = command.line(node, record, [*words, record.container], os.path.basename(name) + ".log")
         asked = {"program": made._asdict() | {"stdin": None}, "pid": f"{name}.pid"}
-        link = await _forked(node, stack, asked, _streams(stack, request, given))
-        pid, pidfd = await _answer(link, record, f"{name}.log")
+        link, child = await _forked(node, stack, asked, _streams(stack, request, given))
+        with waiting.overseen(child):
+            pid, pidfd = await _answer(link, record, f"{name}.log")
         stack.callback(os.close, pidfd)
         shim.forked(pid, pidfd)
         if terminal is not None:
@@ -66,14 +68,16 @@ def _streams(stack: contextlib.ExitStack, request: Exec, given: list[int]) -> li
     return [null, null, null, given[1]]
 
 
-async def _forked(node: Node, stack: contextlib.ExitStack, asked: dict[str, Any], four: list[int]) -> socket.socket:
+async def _forked(
+    node: Node, stack: contextlib.ExitStack, asked: dict[str, Any], four: list[int]
+) -> tuple[socket.socket, Spawned]:
     link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     stack.enter_context(link)
     link.setblocking(False)
     with theirs:
         child = await node.server.run(_CHILD, asked, [theirs.fileno(), *four])
-    os.close(child.pidfd)
-    return link
+    stack.callback(os.close, child.pidfd)
+    return link, child
 
 
 async def _answer(link: socket.socket, record: Record, log: str) -> tuple[int, int]:

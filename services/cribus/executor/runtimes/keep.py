@@ -67,9 +67,11 @@ async def begin(node: Node, bundle: str, wanted: Wanted) -> Kept:
             passed.add(alive)
             with _KEEPING.of(bundle[-64:]):
                 keeper = await node.keepers.run(request, passed.fds)
+        try:
+            with _ANSWERED.of(bundle[-64:]), waiting.overseen(keeper):
+                pid, pidfd = await _answer(ours)
+        finally:
             os.close(keeper.pidfd)
-        with _ANSWERED.of(bundle[-64:]):
-            pid, pidfd = await _answer(ours)
         return Kept(pid, pidfd, keeper.pid)
 
 
