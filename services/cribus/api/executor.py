@@ -44,6 +44,7 @@ class Create(Message, frozen=True):
     container: str
     pod: str
     handler: str = ""
+    early: bool = False  # answer once init is there: START waits until it is set up, and tells if that failed
 
 
 class Created(Message, frozen=True):

@@ -4,10 +4,11 @@ pod's, because a shim that does not have the container answers them too."""
 from cribus.api.verb import Addressed, Empty, Message, Prompt
 
 SERVICE = "shim"
+GOING = "going"  # in the container's run directory, once its init may execute the program
 
 
 class Take(Message, frozen=True):
-    """Take a created container's descriptors from its keeper and begin its log. Written to
+    """Take a container's descriptors, once it has an init, from its keeper and begin its log. Written to
     `<run>/containers/<id>/take.json` first, so that the next shim takes it too. Idempotent."""
 
     container: str
@@ -16,6 +17,7 @@ class Take(Message, frozen=True):
     tty: bool = False
     stdin: bool = False
     stdin_once: bool = False
+    marked: bool = False  # the executor makes GOING before the program may run: an end without it is no exit
 
 
 class Named(Message, frozen=True):

@@ -13,6 +13,7 @@ from typing import Any
 
 from cribus import errors
 from cribus.api.executor import Create, Created, Kill, Named, Resources
+from cribus.api.shim import GOING
 from cribus.api.verb import Empty
 from cribus.executor import ending, hooks, keepers, state
 from cribus.executor.node import Node
@@ -27,11 +28,13 @@ from cribus.linux import files, process
 from cribus.steps import Step
 
 _SIGKILL = 9
+_KILLED_EARLY = "the first process of {} was killed before it was started; repeat"
 _NATIVE, _EXTERNAL = Native(), External()
 _logger = logging.getLogger(__name__)
 _INTENT = Step("executor.create.intent")
 _PROCESS = Step("executor.create.process")
 _READY = Step("executor.create.ready")
+_MARKED = Step("executor.start.marked")
 _GONE = Step("executor.start.executed")
 _STARTED = Step("executor.start.noted")
 _SENT = Step("executor.kill.sent")
@@ -44,7 +47,28 @@ _REMOVED = Step("executor.delete.removed")
 
 
 async def create(node: Node, request: Create) -> Created:
-    """Keeper and init up to the barrier."""
+    """Keeper and init up to the barrier, or only until they are there when `early`."""
+    known: asyncio.Future[Created] = asyncio.get_running_loop().create_future()
+    if not request.early:
+        return await _create(node, request, known)
+    setup = asyncio.create_task(_create(node, request, known))
+    setup.add_done_callback(_retrieved)
+    node.setups[request.container] = setup
+    try:
+        await asyncio.wait({known, setup}, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        setup.cancel()
+        raise
+    return known.result() if known.done() else await setup
+
+
+def _retrieved(setup: asyncio.Task[Created]) -> None:
+    """Whoever starts the container is told why it failed; nobody may."""
+    if not setup.cancelled():
+        setup.exception()
+
+
+async def _create(node: Node, request: Create, known: asyncio.Future[Created]) -> Created:
     async with node.alone(request.container):
         bundle = node.bundle(request.container)
         before = state.load(bundle)
@@ -55,26 +79,29 @@ async def create(node: Node, request: Create) -> Created:
             await _unmake(node, before)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{bundle}/{EXIT}")  # of a process that never was the container
-        cgroup = node.tree.spec_path(spec.get("linux", {}).get("cgroupsPath", ""), request.container)
-        runtime = command.program(node, request.handler)
-        record = Record(
-            container=request.container,
-            pod=request.pod,
-            handler=request.handler,
-            runtime=runtime,
-            hooks=[] if runtime else planned.later(spec),  # an outside runtime runs its hooks itself
-            cgroup=cgroup,
-        )
+        record = _intended(node, request, spec)
         try:
             with _INTENT.of(request.container):
                 state.save(bundle, record)  # from here on a crash leaves what teardown finds
-            record = await _make(node, record, spec)
+            record = await _make(node, record, spec, known)
         except BaseException as error:
-            await asyncio.shield(_unmake(node, record))
+            await asyncio.shield(_unmake(node, state.load(bundle) or record))
             if isinstance(error, Exception):
                 _spec(bundle)  # whatever failed, it did because this was taken away, where it was
             raise
         return Created(pid=record.pid, started=record.started, keeper=record.keeper)
+
+
+def _intended(node: Node, request: Create, spec: dict[str, Any]) -> Record:
+    runtime = command.program(node, request.handler)
+    return Record(
+        container=request.container,
+        pod=request.pod,
+        handler=request.handler,
+        runtime=runtime,
+        hooks=[] if runtime else planned.later(spec),  # an outside runtime runs its hooks itself
+        cgroup=node.tree.spec_path(spec.get("linux", {}).get("cgroupsPath", ""), request.container),
+    )
 
 
 def _spec(bundle: str) -> dict[str, Any]:
@@ -87,23 +114,32 @@ def _spec(bundle: str) -> dict[str, Any]:
     return found
 
 
-async def _make(node: Node, record: Record, spec: dict[str, Any]) -> Record:
+async def _make(node: Node, record: Record, spec: dict[str, Any], known: asyncio.Future[Created]) -> Record:
+    bundle = node.bundle(record.container)
+    there = record
+
+    def born(pid: int, keeper: int) -> None:
+        nonlocal there
+        there = state.changed(bundle, record, **_processes(pid, keeper))
+        known.set_result(Created(pid=pid, started=there.started, keeper=keeper))
+
     with _PROCESS.of(record.container):
-        made = await _runtime(record).create(node, record, spec)
+        made = await _runtime(record).create(node, record, spec, born)
     node.hold(record.container, made.held)
     for text in made.warnings:
         _logger.warning("container set up with less", extra={"container": record.container, "cause": text})
     with _READY.of(record.container):
-        return state.changed(
-            node.bundle(record.container),
-            record,
-            ready=True,
-            created_at=time.time_ns(),
-            pid=made.pid,
-            started=process.start_time(made.pid),
-            keeper=made.keeper,
-            keeper_started=process.start_time(made.keeper),
-        )
+        processes = {} if known.done() else _processes(made.pid, made.keeper)
+        return state.changed(bundle, there, ready=True, created_at=time.time_ns(), **processes)
+
+
+def _processes(pid: int, keeper: int) -> dict[str, int]:
+    return {
+        "pid": pid,
+        "started": process.start_time(pid),
+        "keeper": keeper,
+        "keeper_started": process.start_time(keeper),
+    }
 
 
 def _runtime(record: Record) -> Runtime:
@@ -111,16 +147,20 @@ def _runtime(record: Record) -> Runtime:
 
 
 async def start(node: Node, request: Named) -> Empty:
-    """Let init execute the container's program. Raises what the kernel said when it cannot."""
+    """Let init execute the container's program, once it is set up. Raises why that failed, or what the
+    kernel said when it cannot."""
+    setup = node.setups.pop(request.container, None)
+    if setup is not None:
+        await asyncio.shield(setup)
     async with node.alone(request.container):
         bundle = node.bundle(request.container)
         record = _known(node, request.container)
-        status = state.read(node, request.container).status
-        if status == "stopped" and not record.started_at:
-            raise errors.Aborted(f"the first process of {request.container} was killed before it was started; repeat")
-        if status == "creating":
-            raise errors.FailedPrecondition(f"container {request.container} is not completely created; create it first")
+        _check(node, record)
         if not record.started_at:
+            with _MARKED.of(request.container):
+                files.write_at(files.AT_FDCWD, f"{bundle}/{GOING}", b"")
+            if not state.alive(record):  # its shim may have seen the end before the mark
+                raise errors.Aborted(_KILLED_EARLY.format(record.container))
             with _GONE.of(request.container):
                 await _runtime(record).start(node, record)
             if "poststart" in record.hooks:
@@ -128,6 +168,15 @@ async def start(node: Node, request: Named) -> Empty:
             with _STARTED.of(request.container):
                 state.changed(bundle, record, started_at=time.time_ns())
     return Empty()
+
+
+def _check(node: Node, record: Record) -> None:
+    """That there is something to be started, or that has been. Raises Aborted."""
+    status = state.read(node, record.container).status
+    if status == "stopped" and not record.started_at:
+        raise errors.Aborted(_KILLED_EARLY.format(record.container))
+    if status == "creating":
+        raise errors.Aborted(f"the executor that set {record.container} up was killed; repeat")
 
 
 async def _poststart(node: Node, record: Record) -> None:
@@ -202,6 +251,7 @@ def _sigkill(node: Node, record: Record, *, everyone: bool) -> None:
 
 async def delete(node: Node, request: Named) -> Empty:
     """Kill what runs, remove cgroup and run directory. From every state; content with nothing."""
+    node.setups.pop(request.container, None)
     async with node.alone(request.container):
         bundle = node.bundle(request.container)
         record = state.load(bundle)

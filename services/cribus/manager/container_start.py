@@ -1,5 +1,5 @@
-"""StartContainer: the executor makes the process up to its barrier; then it runs, and the shim takes its
-output. Neither waits for the other: until the shim is there the keeper holds what was written."""
+"""StartContainer: the executor makes the process; while that is set up, the shim takes its output and it is
+told to run. Neither waits for the other: until the shim is there the keeper holds what was written."""
 
 import asyncio
 import logging
@@ -114,16 +114,13 @@ async def _start(node: Node, record: Container) -> None:
 
 
 async def _created(node: Node, record: Container) -> executor.Created:
-    """A process at its barrier; STARTING is durable by then."""
+    """Its first process; STARTING is durable by then. A terminal is there only once that is set up."""
     pod = node.records.sandboxes[record.pod]
     asked = {"start_request": log.current("request"), "start_caller": log.current("caller")}
+    create = executor.Create(container=record.id, pod=record.pod, handler=pod.handler, early=not record.config.tty)
     _, made = await _both(
         lifecycle.move(node, record, State.STARTING, started_at=time.time_ns(), **asked),
-        _done(
-            _PROCESS,
-            record,
-            node.call(executor.CREATE, executor.Create(container=record.id, pod=record.pod, handler=pod.handler)),
-        ),
+        _done(_PROCESS, record, node.call(executor.CREATE, create)),
     )
     return made
 
@@ -153,6 +150,7 @@ def _take(record: Container) -> shim.Take:
         tty=record.config.tty,
         stdin=record.config.stdin,
         stdin_once=record.config.stdin_once,
+        marked=True,
     )
 
 

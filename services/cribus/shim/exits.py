@@ -14,6 +14,7 @@ import msgspec
 
 from cribus.api import events
 from cribus.api.events import Event
+from cribus.api.shim import GOING
 from cribus.cgroups import oom
 from cribus.linux import files, inotify, process
 from cribus.shim.loop import READ, Loop, Timer
@@ -132,6 +133,11 @@ class Death:
         self.close()
         if done is not None:
             done(found)
+
+
+def began(folder: str) -> bool:
+    """Whether the container's init could execute its program; also when nothing is left that says it did not."""
+    return os.path.exists(f"{folder}/{GOING}") or not os.path.exists(f"{folder}/state.json")
 
 
 def _from_keeper(folder: str) -> Exit | None:

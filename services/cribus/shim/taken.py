@@ -251,8 +251,10 @@ class Container:
         with _DRAINED.of(self.id):
             self.drain()
         self.exit = exit
-        note("container exited", container=self.id, code=exit.code, known=exit.known)
-        if not self._care.news.told(self.id):
+        if self._take.marked and not exits.began(self._care.folder(self.id)):
+            note("init ended before it could run the program", container=self.id, code=exit.code)
+        elif not self._care.news.told(self.id):
+            note("container exited", container=self.id, code=exit.code, known=exit.known)
             self._care.news.tell(self.id, exit)
         for attach in list(self.attached):
             attach.ended(exit.code)

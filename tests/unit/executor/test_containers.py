@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cribus.api.executor import Create, Kill, Named, Resources
+from cribus.api.executor import Create, Created, Kill, Named, Resources
 from cribus.errors import Aborted, CribusError, FailedPrecondition, Internal, InvalidArgument, NotFound
 from cribus.executor import containers, state
 from cribus.executor.node import Node
@@ -40,7 +40,7 @@ def test_a_directory_that_goes_while_the_container_is_made(node: Node, monkeypat
     """As it is deleted by a manager that knows of no such container."""
     Path(node.bundle("c"), "config.json").write_text("{}")
 
-    async def make(_: Node, record: state.Record, spec: dict[str, Any]) -> state.Record:
+    async def make(_: Node, record: state.Record, *rest: Any) -> state.Record:
         shutil.rmtree(node.bundle("c"))
         raise Internal("bind: No such file or directory")
 
@@ -49,6 +49,46 @@ def test_a_directory_that_goes_while_the_container_is_made(node: Node, monkeypat
     monkeypatch.setattr(containers, "_make", make)
     monkeypatch.setattr(containers, "_unmake", unmake)
     fails(containers.create(node, Create(container="c", pod="p")), NotFound, "runtime-spec")
+
+
+def test_an_early_answer_leaves_the_rest_to_start(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(node.bundle("c"), "config.json").write_text("{}")
+    go_on = asyncio.Event()
+    undone: list[int] = []
+
+    async def make(_: Node, record: state.Record, spec: dict[str, Any], known: asyncio.Future[Created]) -> state.Record:
+        state.changed(node.bundle("c"), record, pid=7, started=8)
+        known.set_result(Created(pid=7, started=8))
+        await go_on.wait()
+        raise Internal("mount: No such device")
+
+    async def unmake(_: Node, record: state.Record) -> None:
+        undone.append(record.pid)
+
+    monkeypatch.setattr(containers, "_make", make)
+    monkeypatch.setattr(containers, "_unmake", unmake)
+
+    async def main() -> None:
+        made = await containers.create(node, Create(container="c", pod="p", early=True))
+        assert made == Created(pid=7, started=8)
+        starting = asyncio.create_task(containers.start(node, C))
+        await asyncio.sleep(0)
+        assert not starting.done()
+        go_on.set()
+        with pytest.raises(Internal, match="No such device"):
+            await starting
+        assert undone == [7]
+        with pytest.raises(Aborted, match="was killed"):  # asked again by somebody who does not know of the failure
+            await containers.start(node, C)
+
+    asyncio.run(main())
+    assert node.setups == {}
+
+
+def test_an_early_answer_tells_what_failed_before_there_was_a_process(node: Node) -> None:
+    fails(containers.create(node, Create(container="c", pod="p", early=True)), NotFound, "runtime-spec")
+    asyncio.run(containers.delete(node, C))
+    assert node.setups == {}
 
 
 def test_an_ended_container(node: Node) -> None:

@@ -17,7 +17,7 @@ from cribus.errors import FailedPrecondition, Unavailable
 
 from tests.unit.shim.rig import Rig, until
 
-POD, CONTAINER = "a" * 64, "c" * 64
+POD, CONTAINER, OTHER = "a" * 64, "c" * 64, "d" * 64
 LINE = re.compile(rb"(\S+) (stdout|stderr) ([FP]) (.*)")
 
 # Numbered lines of every length on both streams. It goes on as it is told to, so that kills meet all phases.
@@ -160,6 +160,28 @@ def test_take_is_idempotent_and_release_forgets(rig: Rig) -> None:
     assert logged(rig.logs / "c.log")[b"stdout"] == b"a\n"
     with pytest.raises(Unavailable):
         ask(rig, shim.REOPEN_LOG, shim.Named(container=CONTAINER), CONTAINER)
+
+
+@pytest.mark.parametrize("successor", [False, True])
+def test_an_end_before_the_program_could_run_is_told_to_nobody(rig: Rig, successor: bool) -> None:
+    early = rig.container(CONTAINER, ["sleep", "1000"])
+    (early.folder / "state.json").write_text('{"cgroup": ""}')
+    late = rig.container(OTHER, ["sleep", "1000"])
+    (late.folder / "state.json").write_text('{"cgroup": ""}')
+    (late.folder / shim.GOING).write_text("")
+    process = rig.shim(POD)
+    for id in (CONTAINER, OTHER):
+        ask(rig, shim.TAKE, shim.Take(container=id, pod=POD, marked=True), POD)
+    if successor:
+        rig.end(process)
+    early.kill()
+    assert early.dead()
+    if successor:
+        rig.shim(POD)
+    late.kill()
+    first = news(rig)
+    assert (first.id, first.exit_code) == (OTHER, 137)
+    assert not (rig.run / "pods" / POD / "exits" / f"{CONTAINER}.json").exists()
 
 
 def test_take_of_what_is_not_there(rig: Rig) -> None:

@@ -20,7 +20,7 @@ from cribus.executor import children, keepers, state
 from cribus.executor.node import Held, Node
 from cribus.executor.runtimes import bundle, command, keep
 from cribus.executor.runtimes.console import Console
-from cribus.executor.runtimes.runtime import Made
+from cribus.executor.runtimes.runtime import Known, Made
 from cribus.executor.state import Record
 from cribus.linux import files, mount
 
@@ -33,8 +33,8 @@ _logger = logging.getLogger(__name__)
 class External:
     """Runtime (runtime.py) by an outside program, which the record names."""
 
-    async def create(self, node: Node, record: Record, spec: dict[str, Any]) -> Made:
-        """Mount, write the bundle, run the runtime's create under a keeper.
+    async def create(self, node: Node, record: Record, spec: dict[str, Any], known: Known) -> Made:
+        """Mount, write the bundle, run the runtime's create under a keeper; until that ends init is not known.
 
         Raises what the runtime says, or DeadlineExceeded.
         """

@@ -14,7 +14,7 @@ from cribus.executor.plan import build, devices
 from cribus.executor.plan import hooks as planned
 from cribus.executor.plan.build import Plan
 from cribus.executor.runtimes import keep
-from cribus.executor.runtimes.runtime import Made
+from cribus.executor.runtimes.runtime import Known, Made
 from cribus.executor.state import FIFO, Record
 from cribus.linux import process
 from cribus.steps import Step
@@ -28,7 +28,7 @@ _LET = Step("executor.start.let-go")
 class Native:
     """Runtime (runtime.py) by system calls alone."""
 
-    async def create(self, node: Node, record: Record, spec: dict[str, Any]) -> Made:
+    async def create(self, node: Node, record: Record, spec: dict[str, Any], known: Known) -> Made:
         """Fork keeper and init, and wait until init is ready to be started.
 
         Raises what init could not do, or DeadlineExceeded when something in it hangs.
@@ -43,7 +43,7 @@ class Native:
         os.makedirs(f"{bundle}/rootfs", exist_ok=True)
         with contextlib.suppress(FileExistsError):
             os.mkfifo(f"{bundle}/{FIFO}", 0o600)
-        made = await _fork(node, record, spec, plan)
+        made = await _fork(node, record, (spec, plan), known)
         if node.tree.driver == "systemd":
             await asyncio.to_thread(node.tree.register, record.cgroup, made.pid)
         return made
@@ -74,15 +74,17 @@ def _resources(spec: dict[str, Any]) -> dict[str, Any]:
     return {**given, "devices": devices.allowed(given.get("devices") or [], terminal=terminal)}
 
 
-async def _fork(node: Node, record: Record, spec: dict[str, Any], plan: Plan) -> Made:
+async def _fork(node: Node, record: Record, what: tuple[dict[str, Any], Plan], known: Known) -> Made:
     bundle = node.bundle(record.container)
+    spec, plan = what
     with ExitStack() as after:
         sync, sync_write = os.pipe()
         after.callback(os.close, sync)
         with ExitStack() as stack:  # what is ours for longer would hide the other side's end
             stack.callback(os.close, sync_write)
-            kept = await keep.begin(node, bundle, _wanted(stack, bundle, (spec, plan), (sync, sync_write)))
+            kept = await keep.begin(node, bundle, _wanted(stack, bundle, what, (sync, sync_write)))
         after.callback(os.close, kept.pidfd)
+        known(kept.pid, kept.keeper)
         if plan.init["hooks"]:
             await _halfway(node, record, spec, (kept.pid, Held(kept.pidfd, sync)))
         warnings = await _ready(Held(kept.pidfd, sync))
