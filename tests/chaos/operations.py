@@ -32,7 +32,8 @@ _SPEC = {
     "root": {"path": "root"},
     "process": {"args": ["/bin/busybox", "sleep", "1000"], "cwd": "/", "user": {"uid": 0, "gid": 0}},
     "linux": {
-        "namespaces": [{"type": one} for one in ("pid", "mount", "uts", "ipc", "network", "cgroup")],
+        "namespaces": [{"type": one} for one in ("pid", "mount", "uts", "ipc", "network", "cgroup", "time")],
+        "timeOffsets": {"boottime": {"secs": 100}},
         "sysctl": {"net.core.somaxconn": "1000"},
         "cgroupsPath": f"/{_ID}",
     },

@@ -297,6 +297,60 @@ async def user_and_limits() -> None:
         assert "not supported" in err.lower(), err
 
 
+@case
+async def personality() -> None:
+    async with world() as w:
+
+        def spec(id: str) -> dict[str, Any]:
+            made = w.spec(id, "uname", "-m")
+            made["linux"]["personality"] = {"domain": "LINUX32"}
+            return made
+
+        out, err, code = await w.run(spec)
+        assert (out.strip() in ("i686", "armv8l"), code) == (True, 0), (out, err)
+
+
+@case
+async def clocks_of_its_own() -> None:
+    async with world() as w:
+
+        def spec(id: str, *args: str) -> dict[str, Any]:
+            made = w.spec(id, *(args or ("cat", "/proc/uptime", "/proc/self/timens_offsets")))
+            made["linux"]["namespaces"].append({"type": "time"})
+            made["linux"]["timeOffsets"] = {"monotonic": {"secs": 5}, "boottime": {"secs": 7654321, "nanosecs": 12}}
+            return made
+
+        id = await w.create(lambda id: spec(id, "sleep", "100"))
+        await containers.start(w.node, Named(container=id))
+        text, code = await w.exec(id, "cat", "/proc/uptime")
+        assert (float(text.split()[0]) > 7654321, code) == (True, 0), text
+        words = (await w.run(spec))[0].split()
+        assert float(words[0]) > 7654321
+        assert (words[2:5], words[5:]) == (["monotonic", "5", "0"], ["boottime", "7654321", "12"]), words
+
+
+@case
+async def cpus_of_an_exec() -> None:
+    async with world() as w:
+
+        def spec(id: str) -> dict[str, Any]:
+            return w.spec(id, "sleep", "100", execCPUAffinity={"initial": "1", "final": "0"})
+
+        for given, on in ((spec, "0"), (lambda id: w.spec(id, "sleep", "100"), _mine())):
+            id = await w.create(given)
+            await containers.start(w.node, Named(container=id))
+            text, _ = await w.exec(id, "grep", "Cpus_allowed_list", "/proc/self/status")
+            assert text.split()[1] == on
+            text, _ = await w.exec(id, "grep", "Cpus_allowed_list", "/proc/1/status")
+            assert text.split()[1] == _mine()
+            await containers.kill(w.node, Kill(container=id, signal=9))
+
+
+def _mine() -> str:
+    (line,) = (line for line in open("/proc/self/status") if line.startswith("Cpus_allowed_list"))
+    return line.split()[1]
+
+
 KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 
 

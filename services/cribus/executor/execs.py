@@ -90,15 +90,7 @@ def _opened(stack: contextlib.ExitStack, record: state.Record) -> int:
 
 
 def _request(node: Node, request: Exec, spec: dict[str, Any], record: state.Record) -> dict[str, Any]:
-    base = spec.get("process") or {}
-    asked = {
-        **base,
-        "args": request.args,
-        "env": [*(base.get("env") or []), *request.env],
-        "cwd": request.cwd or base.get("cwd") or "/",
-        "terminal": request.tty,
-    }
-    made = exec.plan(asked, spec, (node.tree.join_self_paths(record.cgroup), node.host))
+    made = exec.plan(exec.of(spec, request), spec, (node.tree.join_self_paths(record.cgroup), node.host))
     return {**made, "_pidns": 0, "_exit_fd": 3 + (1 if request.tty else 3)}
 
 

@@ -28,6 +28,11 @@ def prctl(option: int, *args: int | bytes) -> int:
     return libc.call("prctl", libc.SYS_PRCTL, option, *padded)
 
 
+def set_personality(domain: int) -> None:
+    """personality(2). Raises OSError."""
+    libc.call("personality", libc.SYS_PERSONALITY, domain)
+
+
 def pidfd_open(pid: int) -> int:
     """pidfd_open(2), close-on-exec. Raises ProcessLookupError when there is no such process."""
     return libc.call("pidfd_open", libc.SYS_PIDFD_OPEN, pid, 0)

@@ -27,8 +27,15 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
     try:
         os.setsid()
         process.limits(what, sync)
+        before, after = request["affinity"]
+        if before:
+            _on_cpus(before)
         with _CGROUPS.of():
             steps.cgroups(steps.Work(), request["cgroups"])
+        if after:
+            _on_cpus(after)
+        elif not before:
+            process.any_cpu()
         host = terminal.Host() if what["terminal"] else None
         with _ENTERED.of():
             namespaces.setns(pidfd, request["flags"])
@@ -49,6 +56,14 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
         tell(sync, "error", f"INTERNAL process cannot enter the container: {reason(error)}")
         return process.NOT_EXECUTABLE
     return process.NOT_EXECUTABLE
+
+
+def _on_cpus(wanted: list[int]) -> None:
+    try:
+        os.sched_setaffinity(0, wanted)
+    except OSError as error:
+        text = f"process.execCPUAffinity: CPUs {','.join(map(str, wanted))} cannot be had: {error.strerror}"
+        raise Failed("INVALID_ARGUMENT", text) from error
 
 
 def _terminal(host: terminal.Host, link: int, what: "dict[str, Any]") -> None:

@@ -72,6 +72,7 @@ def _prepare(request: "dict[str, Any]", fds: list[int], ends: tuple[int, int, in
     steps.run(work, request["join"])
     linux_process.pdeathsig(0)
     with _LIMITS.of():
+        process.any_cpu()
         process.limits(what, sync)
     steps.run(work, request["root"])
     if link >= 0:

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
+_CPUS = 8192  # more than Linux has
 _SHELL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def limits(what: "dict[str, Any]", sync: int) -> None:
-    """rlimits, oom_score_adj and scheduling; what CAP_SYS_RESOURCE would be needed for is a warning."""
+    """rlimits, oom_score_adj, scheduling and personality; what CAP_SYS_RESOURCE would be needed for is a warning."""
     for number, soft, hard in what["rlimits"]:
         try:
             resource.setrlimit(number, (soft, hard))
@@ -42,6 +43,14 @@ def limits(what: "dict[str, Any]", sync: int) -> None:
         scheduling.set_io_priority(*what["io_priority"])
     if what["memory_policy"]:
         scheduling.set_memory_policy(*what["memory_policy"])
+    if what["personality"] >= 0:
+        process.set_personality(what["personality"])
+
+
+def any_cpu() -> None:
+    """Every CPU that the cgroup lets it have, whatever the services were given: in a cgroup without a cpuset that
+    would be inherited."""
+    os.sched_setaffinity(0, range(_CPUS))
 
 
 def _oom_score(score: int, sync: int) -> None:

@@ -76,6 +76,10 @@ def unshare(work: Work, flags: int) -> None:
     namespaces.unshare(flags)
 
 
+def clock(work: Work, offsets: str) -> None:
+    namespaces.own_clock(offsets)
+
+
 def clone(work: Work, source: str, recursive: bool) -> None:
     """Copy a mount while it is still shared with the host, for a bind that propagates both ways."""
     work.trees[source] = _tree(source, recursive)
@@ -290,7 +294,7 @@ def mask(work: Work, hidden: list[str], readonly: list[str]) -> None:
 STEPS: "dict[str, Callable[..., None]]" = {
     function.__name__: function
     for function in (
-        cgroups, join, unshare, clone, propagation, overlay, bind_root, filesystem, bind, cgroup_v1,
+        cgroups, join, unshare, clock, clone, propagation, overlay, bind_root, filesystem, bind, cgroup_v1,
         devices, sysctls, hostname, halt, pivot, mask,
     )
 }  # fmt: skip

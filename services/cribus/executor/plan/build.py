@@ -23,7 +23,8 @@ KINDS = {
     "cgroup": namespaces.CLONE_NEWCGROUP,
     "time": namespaces.CLONE_NEWTIME,
 }
-_ORDER = ("user", "network", "ipc", "uts", "cgroup")
+_ORDER = ("user", "network", "ipc", "uts", "cgroup", "time")
+_CLOCKS = ("monotonic", "boottime")
 
 
 class Place(NamedTuple):
@@ -60,13 +61,11 @@ def build(spec: dict[str, Any], place: Place, host: Host) -> Plan:
         raise Unimplemented("a container needs a mount namespace of its own: add {type: mount} without a path")
     if wanted.get("user") == "":
         raise Unimplemented("a new user namespace belongs to the pod: name the path of the pod's in linux.namespaces")
-    if "time" in wanted:
-        raise Unimplemented("time namespaces are not supported; leave it out of linux.namespaces")
     linux = spec.get("linux") or {}
-    late = KINDS["cgroup"] | KINDS["user"]
+    late = KINDS["cgroup"] | KINDS["user"] | KINDS["time"]
     flags = sum(KINDS[kind] for kind, path in wanted.items() if not path) & ~late
     init = {
-        "join": _join(wanted, place),
+        "join": [*_join(wanted, place), *_clock(wanted, linux)],
         "root": _root(spec, wanted, (place, host)),
         "finish": _finish(spec, linux),
         "process": process.plan(spec.get("process") or {}, linux, host),
@@ -91,6 +90,18 @@ def _join(wanted: dict[str, str], place: Place) -> list[Any]:
     if wanted.get("cgroup") == "":
         made.append(["unshare", KINDS["cgroup"]])
     return made
+
+
+def _clock(wanted: dict[str, str], linux: dict[str, Any]) -> list[Any]:
+    """A time namespace of its own, with what its clocks are ahead."""
+    given = linux.get("timeOffsets") or {}
+    if given and wanted.get("time", "x"):
+        raise InvalidArgument("linux.timeOffsets needs a new time namespace: add {type: time} without a path")
+    for clock in given:
+        if clock not in _CLOCKS:
+            raise InvalidArgument(f"linux.timeOffsets: clock {clock!r} is none of {', '.join(_CLOCKS)}")
+    lines = [f"{clock} {one.get('secs', 0)} {one.get('nanosecs', 0)}\n" for clock, one in given.items()]
+    return [["clock", "".join(lines)]] if wanted.get("time") == "" else []
 
 
 def _root(spec: dict[str, Any], wanted: dict[str, str], where: tuple[Place, Host]) -> list[Any]:

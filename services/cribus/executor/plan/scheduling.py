@@ -1,10 +1,13 @@
-"""runtime-spec `process.scheduler`, `process.ioPriority` and `linux.memoryPolicy` → what child/process.py sets.
-Source: runtime-spec config.md "Linux Process" and config-linux.md "Memory Policy". Pure."""
+"""runtime-spec `process.scheduler`, `process.ioPriority`, `linux.memoryPolicy`, `linux.personality` and
+`process.execCPUAffinity` → what child/process.py and child/exec.py set.
+Source: runtime-spec config.md "Linux Process" and config-linux.md. Pure."""
 
 from typing import Any
 
-from cribus.errors import InvalidArgument
+from cribus.errors import InvalidArgument, Unimplemented
 from cribus.linux import scheduling
+
+_DOMAINS = {"LINUX": 0, "LINUX32": 8}  # include/uapi/linux/personality.h
 
 
 def plan(process: dict[str, Any], linux: dict[str, Any]) -> dict[str, Any]:
@@ -13,7 +16,26 @@ def plan(process: dict[str, Any], linux: dict[str, Any]) -> dict[str, Any]:
         "scheduler": _scheduler(process.get("scheduler") or {}),
         "io_priority": _io_priority(process.get("ioPriority") or {}),
         "memory_policy": _memory_policy(linux.get("memoryPolicy") or {}),
+        "personality": _personality(linux.get("personality") or {}),
     }
+
+
+def affinity(process: dict[str, Any]) -> list[list[int]]:
+    """CPUs of a further process before and after it joins the container's cgroup, each empty when not given.
+    Raises InvalidArgument."""
+    given = process.get("execCPUAffinity") or {}
+    return [_list(given.get(name) or "", f"process.execCPUAffinity.{name}", "CPUs") for name in ("initial", "final")]
+
+
+def _personality(given: dict[str, Any]) -> int:
+    """-1: it stays. Raises Unimplemented for flags, which the runtime-spec names none of."""
+    if not given:
+        return -1
+    if given.get("flags"):
+        raise Unimplemented("linux.personality.flags: there are none that can be set; leave them out")
+    if given.get("domain") not in _DOMAINS:
+        raise InvalidArgument(f"linux.personality.domain {given.get('domain')!r} is none of {', '.join(_DOMAINS)}")
+    return _DOMAINS[given["domain"]]
 
 
 def _scheduler(given: dict[str, Any]) -> list[Any]:
@@ -39,16 +61,16 @@ def _memory_policy(given: dict[str, Any]) -> list[Any]:
         return []
     mode = _number(scheduling.MEMORY_MODES, "MPOL_", given["mode"])
     flags = sum({_number(scheduling.MEMORY_FLAGS, "MPOL_F_", one) for one in given.get("flags") or []})
-    return [mode | flags, _nodes(given.get("nodes") or "")]
+    return [mode | flags, _list(given.get("nodes") or "", "linux.memoryPolicy.nodes", "nodes")]
 
 
-def _nodes(text: str) -> list[int]:
-    """0-3,7 as the kernel writes lists of nodes."""
+def _list(text: str, place: str, what: str) -> list[int]:
+    """0-3,7 as the kernel writes lists."""
     found: list[int] = []
     for part in filter(None, text.split(",")):
         first, _, last = part.partition("-")
         if not first.isdecimal() or (last and not last.isdecimal()) or int(last or first) > 1023:
-            raise InvalidArgument(f"linux.memoryPolicy.nodes {text!r} is no list of nodes as 0-3,7")
+            raise InvalidArgument(f"{place} {text!r} is no list of {what} as 0-3,7")
         found += range(int(first), int(last or first) + 1)
     return found
 

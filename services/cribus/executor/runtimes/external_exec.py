@@ -10,6 +10,7 @@ from cribus import errors
 from cribus.api.executor import Exec, Execed
 from cribus.executor import waiting
 from cribus.executor.node import Node
+from cribus.executor.plan import exec
 from cribus.executor.runtimes import command, console
 from cribus.executor.shims import Shim
 from cribus.executor.state import Record
@@ -28,7 +29,8 @@ async def run(node: Node, request: Exec, record: Record, what: tuple[Shim, list[
     name = f"{where}/exec-{os.path.basename(request.exec_id)}"
     with contextlib.ExitStack() as stack:
         stack.callback(_away, name)
-        files.write_atomic(f"{name}.json", json.dumps(_process(node, request)).encode(), 0o600)
+        spec = json.loads(files.read(f"{node.bundle(request.container)}/config.json"))
+        files.write_atomic(f"{name}.json", json.dumps(exec.of(spec, request)).encode(), 0o600)
         words = ["exec", "--process", f"{name}.json", "--pid-file", f"{name}.pid", "--detach"]
         terminal = console.Console(stack, where) if request.tty else None
         if terminal is not None:
@@ -45,18 +47,6 @@ async def run(node: Node, request: Exec, record: Record, what: tuple[Shim, list[
             stack.callback(os.close, master)
             _hand_over(given[0], master)
         return Execed(pid=pid, started=process.start_time(pid))
-
-
-def _process(node: Node, request: Exec) -> dict[str, Any]:
-    """The container's own `process`, but for what was asked."""
-    base = json.loads(files.read(f"{node.bundle(request.container)}/config.json")).get("process") or {}
-    return {
-        **base,
-        "args": request.args,
-        "env": [*(base.get("env") or []), *request.env],
-        "cwd": request.cwd or base.get("cwd") or "/",
-        "terminal": request.tty,
-    }
 
 
 def _streams(stack: contextlib.ExitStack, request: Exec, given: list[int]) -> list[int]:

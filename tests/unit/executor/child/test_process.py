@@ -9,7 +9,7 @@ import pytest
 from cribus.executor.child import process
 from cribus.executor.child.failure import Failed
 
-NOT_SCHEDULED: dict[str, Any] = {"scheduler": [], "io_priority": [], "memory_policy": []}
+NOT_SCHEDULED: dict[str, Any] = {"scheduler": [], "io_priority": [], "memory_policy": [], "personality": -1}
 
 
 def test_scheduling_is_set() -> None:
@@ -17,14 +17,30 @@ def test_scheduling_is_set() -> None:
     pid = os.fork()
     if pid == 0:
         scheduled = {"scheduler": [3, 1, [7, 0], [0, 0, 0]], "io_priority": [3, 0], "memory_policy": [2, [0]]}
+        scheduled["personality"] = 8
         process.limits({"rlimits": [], "oom": None, **scheduled}, write)
         policy = os.sched_getscheduler(0)
+        bits = os.uname().machine
         with open("/proc/self/numa_maps") as file:
             bound = "bind:0" in file.read()
-        os._exit(0 if (policy, os.nice(0), bound) == (os.SCHED_BATCH | os.SCHED_RESET_ON_FORK, 7, True) else 1)
+        os._exit(
+            0
+            if (policy, os.nice(0), bound, bits[-2:]) == (os.SCHED_BATCH | os.SCHED_RESET_ON_FORK, 7, True, "86")
+            else 1
+        )
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     os.close(read)
     os.close(write)
+
+
+def test_the_cpus_of_the_services_are_not_inherited() -> None:
+    pid = os.fork()
+    if pid == 0:
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, [min(before)])
+        process.any_cpu()
+        os._exit(0 if os.sched_getaffinity(0) >= before else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_limits_degrade_with_a_warning() -> None:

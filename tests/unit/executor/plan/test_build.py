@@ -52,12 +52,24 @@ def test_user_namespace_owns_what_is_new() -> None:
     assert made.init["root"][-1][1] == mount.MS_SHARED | mount.MS_REC
 
 
+def test_clocks_of_its_own() -> None:
+    made = build.build(spec(("mount", ""), ("time", ""), timeOffsets={"boottime": {"secs": 9}}), PLACE, Host())
+    assert made.init["join"][-1] == ["clock", "boottime 9 0\n"]
+    assert not made.flags & build.KINDS["time"]  # a child of clone3 could not set them any more
+    joined = build.build(spec(("mount", ""), ("time", "/ns/time")), PLACE, Host())
+    assert joined.init["join"][-1] == ["join", "/ns/time", build.KINDS["time"]]
+    for kinds in ((("mount", ""),), (("mount", ""), ("time", "/ns/time"))):
+        with pytest.raises(InvalidArgument, match="new time namespace"):
+            build.build(spec(*kinds, timeOffsets={"monotonic": {"secs": 9}}), PLACE, Host())
+    with pytest.raises(InvalidArgument, match="realtime"):
+        build.build(spec(("mount", ""), ("time", ""), timeOffsets={"realtime": {"secs": 9}}), PLACE, Host())
+
+
 @pytest.mark.parametrize(
     ("kinds", "kind"),
     [
         ((("pid", ""),), Unimplemented),
         ((("mount", ""), ("user", "")), Unimplemented),
-        ((("mount", ""), ("time", "")), Unimplemented),
         ((("mont", ""),), InvalidArgument),
     ],
 )

@@ -3,12 +3,13 @@
 from typing import Any
 
 import pytest
-from cribus.errors import InvalidArgument
+from cribus.errors import InvalidArgument, Unimplemented
 from cribus.executor.plan import scheduling
 
 
 def test_nothing_is_nothing() -> None:
-    assert scheduling.plan({}, {}) == {"scheduler": [], "io_priority": [], "memory_policy": []}
+    assert scheduling.plan({}, {}) == {"scheduler": [], "io_priority": [], "memory_policy": [], "personality": -1}
+    assert scheduling.affinity({}) == [[], []]
 
 
 def test_everything() -> None:
@@ -22,12 +23,19 @@ def test_everything() -> None:
         },
         "ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 3},
     }
-    linux = {"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "0-2,5", "flags": ["MPOL_F_STATIC_NODES"]}}
+    linux = {
+        "personality": {"domain": "LINUX32"},
+        "memoryPolicy": {"mode": "MPOL_BIND", "nodes": "0-2,5", "flags": ["MPOL_F_STATIC_NODES"]},
+    }
     assert scheduling.plan(process, linux) == {
         "scheduler": [6, 2, [0, 0], [1, 2, 3]],
         "io_priority": [2, 3],
         "memory_policy": [2 | 1 << 15, [0, 1, 2, 5]],
+        "personality": 8,
     }
+    assert scheduling.affinity({"execCPUAffinity": {"initial": "0-2,5", "final": "1"}}) == [[0, 1, 2, 5], [1]]
+    with pytest.raises(InvalidArgument, match="no list of CPUs"):
+        scheduling.affinity({"execCPUAffinity": {"final": "x"}})
 
 
 WRONG: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -37,6 +45,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "from 0 to 7": ({"ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 8}}, {}),
     "MPOL_F_NONE": ({}, {"memoryPolicy": {"mode": "MPOL_BIND", "flags": ["MPOL_F_NONE"]}}),
     "list of nodes": ({}, {"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "0-x"}}),
+    "LINUX64": ({}, {"personality": {"domain": "LINUX64"}}),
     "4096": ({}, {"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "4096"}}),
 }
 
@@ -45,3 +54,8 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 def test_what_does_not_exist(sentence: str) -> None:
     with pytest.raises(InvalidArgument, match=sentence):
         scheduling.plan(*WRONG[sentence])
+
+
+def test_flags_of_a_personality() -> None:
+    with pytest.raises(Unimplemented, match="leave them out"):
+        scheduling.plan({}, {"personality": {"domain": "LINUX", "flags": ["X"]}})
