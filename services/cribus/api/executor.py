@@ -90,6 +90,21 @@ class Resources(Message, frozen=True):
     resources: dict[str, object] = {}
 
 
+class Checkpoint(Message, frozen=True):
+    """Have CRIU write down what a paused container is: its images into `<folder>/checkpoint/`, its log and
+    figures into `folder`, which is there and empty. The container stays paused; RESUME waits for CRIU's end."""
+
+    container: str
+    folder: str
+
+
+class Criu(Message, frozen=True):
+    """Whether this host can checkpoint and restore."""
+
+    version: str = ""
+    missing: str = ""  # why it cannot; empty: it can
+
+
 class State(Message, frozen=True):
     """What is true now, read from the run directory and the kernel."""
 
@@ -136,6 +151,8 @@ EXEC = Once(SERVICE, "exec", Exec, Execed)
 PAUSE = Verb(SERVICE, "pause", Named, Empty)
 RESUME = Verb(SERVICE, "resume", Named, Empty)
 UPDATE = Verb(SERVICE, "update", Resources, Empty)
+CHECKPOINT = Verb(SERVICE, "checkpoint", Checkpoint, Empty)
+CRIU = Verb(SERVICE, "criu", Empty, Criu)
 STATE = Verb(SERVICE, "state", Named, State)
 STATES = Verb(SERVICE, "states", Empty, States)
 HANDLERS = Verb(SERVICE, "handlers", Empty, Handlers)

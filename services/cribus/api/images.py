@@ -74,6 +74,21 @@ class Save(Message, frozen=True):
     path: str
 
 
+class Capture(Message, frozen=True):
+    """Write what a container, which must not run, has changed of its image to a new file: a layer's tar."""
+
+    container: str
+    path: str
+
+
+class Pack(Message, frozen=True):
+    """Make a tar archive of all that is in a folder of ours. It appears at its place as a whole."""
+
+    folder: str
+    location: str
+    log: str = ""  # path of the container's log, which becomes container.log
+
+
 LIST = Verb(SERVICE, "list", ListImagesRequest, ListImagesResponse)
 PAGE = Verb(SERVICE, "page", Page[ListImagesRequest], Paged[ListImagesResponse])
 STATUS = Verb(SERVICE, "status", ImageStatusRequest, ImageStatusResponse)
@@ -85,3 +100,5 @@ DISCARD = Verb(SERVICE, "discard", Discard, Empty)
 USAGE = Verb(SERVICE, "usage", Usage, FilesystemUsage)
 LOAD = Verb(SERVICE, "load", Load, Loaded)
 SAVE = Verb(SERVICE, "save", Save, Empty)
+CAPTURE = Verb(SERVICE, "capture", Capture, Empty)
+PACK = Verb(SERVICE, "pack", Pack, Empty)

@@ -42,6 +42,9 @@ CONTAINER_STATUS = Verb(SERVICE, "container_status", c.ContainerStatusRequest, c
 UPDATE_CONTAINER = Verb(
     SERVICE, "update_container", c.UpdateContainerResourcesRequest, c.UpdateContainerResourcesResponse
 )
+CHECKPOINT_CONTAINER = Verb(
+    SERVICE, "checkpoint_container", c.CheckpointContainerRequest, c.CheckpointContainerResponse
+)
 CONTAINER_STATS = Verb(SERVICE, "container_stats", u.ContainerStatsRequest, u.ContainerStatsResponse)
 LIST_CONTAINER_STATS = Verb(SERVICE, "list_container_stats", u.ListContainerStatsRequest, u.ListContainerStatsResponse)
 SANDBOX_STATS = Verb(SERVICE, "sandbox_stats", u.PodSandboxStatsRequest, u.PodSandboxStatsResponse)

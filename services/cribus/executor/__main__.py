@@ -8,6 +8,7 @@ from cribus import forkserver
 PRELOAD = (
     "cribus.keeper",
     "cribus.executor.child.init",
+    "cribus.executor.child.criu",
     "cribus.executor.child.exec",
     "cribus.executor.child.outside_exec",
     "cribus.executor.child.pod",

@@ -12,10 +12,11 @@ import time
 from typing import Any
 
 from cribus import errors
-from cribus.api.executor import Create, Created, Kill, Named, Resources
+from cribus.api.executor import Checkpoint, Create, Created, Kill, Named, Resources
 from cribus.api.shim import GOING
 from cribus.api.verb import Empty
 from cribus.executor import ending, hooks, keepers, state
+from cribus.executor.criu import dump
 from cribus.executor.node import Node
 from cribus.executor.plan import hooks as planned
 from cribus.executor.runtimes import command, external
@@ -303,9 +304,22 @@ async def pause(node: Node, request: Named) -> Empty:
 
 
 async def resume(node: Node, request: Named) -> Empty:
-    """Let them go on."""
+    """Let them go on, once nobody writes them down any more."""
     record = _running(node, request.container)
+    await dump.over(node.bundle(request.container))
     await _runtime(record).resume(node, record)
+    return Empty()
+
+
+async def checkpoint(node: Node, request: Checkpoint) -> Empty:
+    """Have a paused container written down. Raises FailedPrecondition where the host or the container does not
+    allow it, with the reason."""
+    async with node.alone(request.container):
+        record = _running(node, request.container)
+        if not node.tree.frozen(record.cgroup):
+            raise errors.FailedPrecondition(f"container {request.container} is not paused; pause it first")
+        await dump.over(node.bundle(request.container))
+        await dump.dump(node, record, _spec(node.bundle(request.container)), request.folder)
     return Empty()
 
 

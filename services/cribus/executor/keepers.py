@@ -17,23 +17,24 @@ _PATIENCE = 5.0  # seconds: a keeper does nothing that takes long
 _ROUND = 1.0  # seconds after which one that has not gone is told again
 
 
-def claim(bundle: str) -> int:
-    """The write end of the fifo, to be passed to a keeper. Raises Aborted while another has it."""
+def claim(bundle: str, fifo: str = ALIVE) -> int:
+    """The write end of the fifo, to be passed to a keeper, or to whom else it is about. Raises Aborted while
+    another has it."""
     with contextlib.suppress(FileExistsError):
-        os.mkfifo(f"{bundle}/{ALIVE}", 0o600)
-    if (held := _reader(bundle)) is not None:
+        os.mkfifo(f"{bundle}/{fifo}", 0o600)
+    if (held := _reader(bundle, fifo)) is not None:
         os.close(held)
-        raise Aborted("another keeper of this container is just ending; repeat")
-    reader = os.open(f"{bundle}/{ALIVE}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        raise Aborted("whoever began this for this container before is just ending; repeat")
+    reader = os.open(f"{bundle}/{fifo}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        return os.open(f"{bundle}/{ALIVE}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return os.open(f"{bundle}/{fifo}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     finally:
         os.close(reader)
 
 
-async def gone(bundle: str, seconds: float) -> bool:
+async def gone(bundle: str, seconds: float, fifo: str = ALIVE) -> bool:
     """Whether no keeper is left, also none that has not yet its socket, within so long."""
-    reader = _reader(bundle)
+    reader = _reader(bundle, fifo)
     if reader is None:
         return True
     try:
@@ -42,10 +43,10 @@ async def gone(bundle: str, seconds: float) -> bool:
         os.close(reader)
 
 
-def _reader(bundle: str) -> int | None:
+def _reader(bundle: str, fifo: str) -> int | None:
     """The fifo's read end while somebody has the other open, else None."""
     try:
-        reader = os.open(f"{bundle}/{ALIVE}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        reader = os.open(f"{bundle}/{fifo}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from cribus.ahead import Function
-from cribus.api.executor import Created
+from cribus.api.executor import Created, Criu
 from cribus.cgroups.layout import Tree
 from cribus.config import Handler
 from cribus.errors import FailedPrecondition
@@ -36,6 +36,7 @@ class Node:
         self.handlers: dict[str, Handler] = {}
         self.held: dict[str, Held] = {}
         self.setups: dict[str, asyncio.Task[Created]] = {}  # begun by a creation that has answered already
+        self.criu: dict[tuple[str, int, int], Criu] = {}  # by file: path, inode, time
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}  # with how many hold or want it
 
     def bundle(self, container: str) -> str:

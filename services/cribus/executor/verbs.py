@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from cribus.api import executor
-from cribus.api.executor import Handlers, Named, State, States
+from cribus.api.executor import Criu, Handlers, Named, State, States
 from cribus.api.verb import Empty, Verb
 from cribus.executor import containers, execs, pods, state
+from cribus.executor.criu import program
 from cribus.executor.node import Node
 from cribus.executor.runtimes import features
 
@@ -19,6 +20,9 @@ def table(node: Node) -> dict[Verb[Any, Any], Callable[[Any], Awaitable[Any]]]:
 
     async def every(request: Empty) -> States:
         return state.every(node)
+
+    async def criu(request: Empty) -> Criu:
+        return await program.known(node)
 
     async def handlers(request: Empty) -> Handlers:
         return await features.every(node)
@@ -37,6 +41,8 @@ def table(node: Node) -> dict[Verb[Any, Any], Callable[[Any], Awaitable[Any]]]:
         executor.PAUSE: bound(containers.pause),
         executor.RESUME: bound(containers.resume),
         executor.UPDATE: bound(containers.update),
+        executor.CHECKPOINT: bound(containers.checkpoint),
+        executor.CRIU: criu,
         executor.STATE: one,
         executor.STATES: every,
         executor.HANDLERS: handlers,

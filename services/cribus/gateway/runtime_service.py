@@ -81,7 +81,6 @@ _PAGED: dict[str, tuple[Verb[Page[Any], Paged[Any]], Wire]] = {
 # A pod with all its containers' metrics is some 20 KiB.
 _MOST = {"StreamPodSandboxMetrics": 20, "StreamPodSandboxStats": 50}
 _NOT_YET: dict[str, tuple[type[Message], type[Message], str]] = {
-    "CheckpointContainer": (c.CheckpointContainerRequest, c.CheckpointContainerResponse, "checkpoint a container"),
     "CheckpointPod": (s.CheckpointPodRequest, s.CheckpointPodResponse, "checkpoint a pod"),
     "RestorePod": (c.RestorePodRequest, s.RestorePodResponse, "restore a pod from a checkpoint"),
 }
@@ -106,6 +105,7 @@ class Runtime:
         known["StopContainer"] = forward(
             self._call, manager.STOP_CONTAINER, lambda request: PATIENCE + max(0, request.timeout)
         )
+        known["CheckpointContainer"] = forward(self._call, manager.CHECKPOINT_CONTAINER, _checkpoint_patience)
         known["ReopenContainerLog"] = Unary(
             c.ReopenContainerLogRequest, c.ReopenContainerLogResponse, self.reopen_container_log
         )
@@ -209,6 +209,11 @@ def _refusing(request: type[Message], answer: type[Message], what: str) -> Unary
 
 
 def _exec_patience(request: c.ExecSyncRequest) -> float:
+    return request.timeout + _EXEC_MARGIN if request.timeout > 0 else UNLIMITED
+
+
+def _checkpoint_patience(request: c.CheckpointContainerRequest) -> float:
+    """The manager keeps to the timeout that was asked for; an answer may take a little longer."""
     return request.timeout + _EXEC_MARGIN if request.timeout > 0 else UNLIMITED
 
 

@@ -5,7 +5,7 @@ What is imported at the top comes before the fork, so it is the fork server alon
 
 from cribus import forkserver
 
-PRELOAD = ("cribus.images.worker",)
+PRELOAD = ("cribus.images.worker", "cribus.images.parcel")
 
 
 async def main(server: forkserver.Server) -> int:

@@ -205,11 +205,15 @@ class Snapshots:
             self._trash.take(self._containers / container)
         return self.containers.pop(container, {})
 
-    def usage(self, container: str) -> Usage:
-        """What a container has written. Raises NotFound. Walks the layer: for a thread."""
+    def upper(self, container: str) -> str:
+        """The directory of what a container has written. Raises NotFound."""
         if container not in self.containers:
             raise NotFound(f"container {container} has no writable layer here")
-        return tree_usage(f"{self._containers}/{container}/upper")
+        return f"{self._containers}/{container}/upper"
+
+    def usage(self, container: str) -> Usage:
+        """What a container has written. Raises NotFound. Walks the layer: for a thread."""
+        return tree_usage(self.upper(container))
 
     def written(self) -> Usage:
         """What all containers have written. Walks their layers: for a thread."""

@@ -67,8 +67,9 @@ class _Layer:
             os.close(fd)
 
 
-def unpack(chunks: Chunks, root: str) -> Unpacked:
-    """Write a layer below `root`, an empty directory. The stream is read to its very end.
+def unpack(chunks: Chunks, root: str, only: str = "") -> Unpacked:
+    """Write a layer below `root`, an empty directory. The stream is read to its very end. `only`: the types of
+    entries that it may have, where those are not all.
 
     Raises DataLoss for a damaged stream and InvalidArgument for one that wants out of its directory.
     """
@@ -78,6 +79,8 @@ def unpack(chunks: Chunks, root: str) -> Unpacked:
         for count, entry in enumerate(entries(chunks)):
             if count >= _MOST_ENTRIES:
                 raise InvalidArgument(f"the layer has more than {_MOST_ENTRIES} entries")
+            if only and entry.type not in only:
+                raise InvalidArgument(f"entry {entry.name!r} is of type {entry.type!r}, which has no place here")
             if entry.type != "1":
                 total.inodes += 1
             total.size += _BLOCK if entry.type == "5" else -(-entry.size // _BLOCK) * _BLOCK

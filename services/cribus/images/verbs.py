@@ -5,7 +5,7 @@ from typing import Any
 
 from cribus.api import images
 from cribus.bus.server import Handler, Table
-from cribus.images import archive, listing, pull, rootfs
+from cribus.images import archive, checkpoint, listing, pull, rootfs
 from cribus.images.node import Node
 from cribus.images.shortage import explained
 
@@ -36,4 +36,6 @@ def _table(node: Node) -> Table:
         images.USAGE: partial(rootfs.usage, node),
         images.LOAD: partial(archive.load, node),
         images.SAVE: partial(archive.save, node),
+        images.CAPTURE: partial(checkpoint.capture, node),
+        images.PACK: partial(checkpoint.pack, node),
     }

@@ -34,12 +34,22 @@ class Died(Unavailable):
 def main(request: "dict[str, Any]", fds: list[int]) -> int:
     """Bring one layer: fds are the blob to read and the pipe for the answer."""
     os.umask(0)
-    try:
+
+    def work() -> tuple[int, int]:
         made = layer.bring(Job(**request["job"]), fds[0])
-        answer = {"code": "", "size": made.size, "inodes": made.inodes}
+        return made.size, made.inodes
+
+    return report(fds[1], work)
+
+
+def report(fd: int, work: "Callable[[], tuple[int, int]]") -> int:
+    """Do it, and write what came of it to the pipe that `answer` reads."""
+    try:
+        size, inodes = work()
+        told = {"code": "", "size": size, "inodes": inodes}
     except CribusError as error:
-        answer = {"code": error.code, "message": error.message}
-    os.write(fds[1], msgpack.packb(answer))
+        told = {"code": error.code, "message": error.message}
+    os.write(fd, msgpack.packb(told))
     return 0
 
 
@@ -55,9 +65,14 @@ class Started:
 
 async def start(spawn: "Spawn", job: Job, blob: int) -> Started:
     """Have a worker begin to read `blob`; to be given to `answer`. Raises OSError, ConnectionError."""
+    return await begin(spawn, "cribus.images.worker:main", {"job": job._asdict()}, [blob])
+
+
+async def begin(spawn: "Spawn", function: str, request: "dict[str, Any]", fds: list[int]) -> Started:
+    """Have a worker run a function, whose last descriptor is where it reports."""
     ours, theirs = os.pipe()
     try:
-        child = await spawn("cribus.images.worker:main", {"job": job._asdict()}, [blob, theirs])
+        child = await spawn(function, request, [*fds, theirs])
     except BaseException:
         os.close(ours)
         raise

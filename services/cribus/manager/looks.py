@@ -69,6 +69,12 @@ def devices(folder: str = "/dev") -> "list[Device]":
     return found
 
 
+def place(path: str) -> "dict[str, bool]":
+    """Whether a file can be made there: its directory, and what has the name already."""
+    there = os.path.lexists(path)
+    return {"parent": os.path.isdir(os.path.dirname(path)), "there": there, "file": there and os.path.isfile(path)}
+
+
 def describe(path: str, seen: os.stat_result) -> "Device | None":
     """A device node as the runtime-spec has it; None for what is no device."""
     kind = "c" if stat.S_ISCHR(seen.st_mode) else "b" if stat.S_ISBLK(seen.st_mode) else ""
@@ -85,7 +91,7 @@ def describe(path: str, seen: os.stat_result) -> "Device | None":
     }
 
 
-LOOKS: "dict[str, Callable[[str], Any]]" = {"source": source, "text": text, "nodes": nodes}
+LOOKS: "dict[str, Callable[[str], Any]]" = {"source": source, "text": text, "nodes": nodes, "place": place}
 
 
 def _look(id: int, look: str, path: str) -> None:

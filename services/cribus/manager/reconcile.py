@@ -18,6 +18,7 @@ import msgspec
 from cribus.api import executor, images, shimd
 from cribus.api.verb import Empty
 from cribus.manager import (
+    container_checkpoint,
     container_create,
     container_remove,
     container_start,
@@ -146,6 +147,8 @@ async def _was_running(node: Node, record: Container, state: executor.State | No
         await exits.took(node, exits.of_state(executor.State(container=record.id, pod=record.pod)))
     elif state.status == "stopped":
         await exits.took(node, exits.of_state(state))
+    elif state.status == "paused":
+        container_checkpoint.resume_later(node, record.id)  # whoever wanted it written down was killed
 
 
 async def _was_starting(node: Node, record: Container, state: executor.State) -> None:

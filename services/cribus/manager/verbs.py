@@ -6,6 +6,7 @@ from typing import Any
 from cribus.api import manager as m
 from cribus.api.verb import Verb
 from cribus.manager import (
+    container_checkpoint,
     container_create,
     container_list,
     container_remove,
@@ -42,6 +43,7 @@ _OPERATIONS: dict[Verb[Any, Any], Callable[[Node, Any], Awaitable[Any]]] = {
     m.LIST_CONTAINERS: container_list.list_all,
     m.CONTAINER_STATUS: container_status.status,
     m.UPDATE_CONTAINER: container_update.update,
+    m.CHECKPOINT_CONTAINER: container_checkpoint.checkpoint,
     m.CONTAINER_STATS: stats.container,
     m.LIST_CONTAINER_STATS: stats.list_containers,
     m.SANDBOX_STATS: stats.sandbox,

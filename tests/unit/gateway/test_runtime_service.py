@@ -67,7 +67,7 @@ def test_version_asks_nobody() -> None:
     assert calls.asked == []
 
 
-@pytest.mark.parametrize("name", ["CheckpointContainer", "CheckpointPod", "RestorePod"])
+@pytest.mark.parametrize("name", ["CheckpointPod", "RestorePod"])
 def test_what_is_not_there_yet_says_so(name: str) -> None:
     front, _ = runtime({})
     with pytest.raises(Unimplemented, match="cannot"):

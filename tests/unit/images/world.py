@@ -15,7 +15,7 @@ from cribus.api.cri.sandbox import PullImageRequest
 from cribus.api.events import Event
 from cribus.api.images import Progress
 from cribus.config import Images
-from cribus.images import pull, worker
+from cribus.images import parcel, pull, worker
 from cribus.images.node import Bus, Node
 from cribus.images.tarstream import Chunks
 from cribus.images.unpack import Unpacked, unpack
@@ -43,7 +43,7 @@ class Child:
 
 async def spawn(function: str, request: dict[str, Any], fds: Sequence[int]) -> Child:
     """What the fork server does, by fork."""
-    assert function == "cribus.images.worker:main"
+    main = {"cribus.images.worker:main": worker.main, "cribus.images.parcel:main": parcel.main}[function]
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -54,7 +54,7 @@ async def spawn(function: str, request: dict[str, Any], fds: Sequence[int]) -> C
             for fd in range(min(fds) + 1, max(fds)):
                 if fd not in fds:
                     os.close(fd) if _is_open(fd) else None
-            code = worker.main(request, list(fds))
+            code = main(request, list(fds))
         finally:
             os._exit(code)
     child = Child(pid)

@@ -61,3 +61,11 @@ def test_it_loads_next_to_nothing() -> None:
     heavy = {"asyncio", "msgspec", "nats", "logging", "typing", "threading", "subprocess"}
     bare = subprocess.run([sys.executable, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True)
     assert not heavy & (set(done.stdout.split()) - set(bare.stdout.split()))
+
+
+def test_a_place_for_a_new_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert looks.place(f"{tmp_path}/new") == {"parent": True, "there": False, "file": False}
+    assert looks.place(f"{tmp_path}/file") == {"parent": True, "there": True, "file": True}
+    assert looks.place(str(tmp_path)) == {"parent": True, "there": True, "file": False}
+    assert looks.place(f"{tmp_path}/none/new")["parent"] is False

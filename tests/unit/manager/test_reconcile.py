@@ -41,6 +41,17 @@ def test_what_runs_goes_on(world: World, run: Run) -> None:
     run(story())
 
 
+def test_what_a_killed_manager_had_paused_goes_on(world: World, run: Run) -> None:
+    async def story() -> None:
+        id = await world.running(await world.pod())
+        world.set(id, status="paused")
+        records = await again(world)
+        assert records.containers[id].state is State.RUNNING
+        await world.asked_for("executor.resume")
+
+    run(story())
+
+
 def test_an_exit_meanwhile_has_its_true_code(world: World, run: Run) -> None:
     async def story() -> None:
         pod = await world.pod()

@@ -13,7 +13,10 @@ from pathlib import Path
 import msgspec
 
 from cribus import config
-from cribus.bus import credentials
+from cribus.api import executor
+from cribus.api.executor import Criu
+from cribus.api.verb import Empty
+from cribus.bus import credentials, service
 from cribus.cli.session import connected
 from cribus.cli.supervisor import control
 from cribus.config import Settings
@@ -38,6 +41,7 @@ class Bus(msgspec.Struct, frozen=True):
     milliseconds: float = 0.0
     jetstream: str = ""  # why there is no JetStream, or ""
     records: int = 0  # bytes that JetStream holds
+    criu: Criu | None = None  # what the executor says of it; None where it does not answer
 
 
 class Cni(msgspec.Struct, frozen=True):
@@ -211,11 +215,18 @@ async def _bus(settings: Settings) -> Bus:
                 account = await bus.connection.while_up(bus.connection.nats.jetstream(timeout=0.4).account_info, 0.4)
             except CribusError as error:
                 return Bus(milliseconds=took, jetstream=error.message)
-            return Bus(milliseconds=took, records=account.storage)
+            return Bus(milliseconds=took, records=account.storage, criu=await _criu(bus))
     except TimeoutError:
         return Bus(refused="it does not answer")
     except CribusError as error:
         return Bus(refused=error.message)
+
+
+async def _criu(bus: service.Bus) -> Criu | None:
+    try:
+        return await bus.call(executor.CRIU, Empty(), timeout=BUS_PATIENCE / 2)
+    except CribusError:
+        return None
 
 
 def cni(network: config.Network) -> Cni:

@@ -48,6 +48,7 @@ def judge(facts: Facts, settings: Settings) -> list[Judgment]:
         services,
         bus,
         network,
+        checkpoints,
     )
     return [one for check in checks for one in check(facts, settings)]
 
@@ -199,3 +200,12 @@ def network(facts: Facts, settings: Settings) -> Iterator[Judgment]:
         )
     else:
         yield Judgment(OK, f"CNI {cni.path}", ", ".join(cni.plugins))
+
+
+def checkpoints(facts: Facts, _: Settings) -> Iterator[Judgment]:
+    known = facts.bus.criu
+    if known is not None and known.missing:
+        install = "" if known.version else "apt-get install criu"
+        yield Judgment(WARN, "no checkpoints", known.missing, install)
+    elif known is not None:
+        yield Judgment(OK, f"criu {known.version}", "containers can be checkpointed and restored")

@@ -83,6 +83,7 @@ def _prepare(request: "dict[str, Any]", fds: list[int], ends: tuple[int, int, in
         tell(sync, "warning", text)
     if link < 0:
         process.streams(fds[:3])
+        process.own_null()
     _working_directory(what["cwd"])
     return work.users, known[0] if known else None
 

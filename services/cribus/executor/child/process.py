@@ -4,6 +4,7 @@
 runtime-spec `process`.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -68,6 +69,18 @@ def streams(three: "list[int]") -> None:
     lifted = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) if fd < 3 else fd for fd in three]
     for number, fd in enumerate(lifted):
         os.dup2(fd, number)
+
+
+def own_null() -> None:
+    """A standard input without content is the container's own /dev/null, where it has one: a checkpoint can tell
+    what an open file is only by the container's mounts."""
+    host = os.fstat(0)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        own = os.stat("/dev/null")
+        if stat.S_ISCHR(host.st_mode) and (own.st_mode, own.st_rdev) == (host.st_mode, host.st_rdev):
+            fd = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+            os.dup2(fd, 0)
+            os.close(fd)
 
 
 def terminal(slave: int) -> None:

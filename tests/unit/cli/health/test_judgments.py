@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from cribus.api.executor import Criu
 from cribus.cli.health import judgments
 from cribus.cli.health.facts import Bus, Cni, Facts, Service
 from cribus.config import Settings
@@ -26,7 +27,7 @@ GOOD = Facts(
     services=[Service("manager", "RUNNING", 7, 0)],
     node="",
     gateway=True,
-    bus=Bus(milliseconds=0.4, records=1000),
+    bus=Bus(milliseconds=0.4, records=1000, criu=Criu(version="4.2")),
     cni=Cni(),
 )
 
@@ -55,6 +56,8 @@ def test_a_good_host_has_nothing_to_mend() -> None:
         ({"seccomp_kernel": False}, "bad", "seccomp", ""),
         ({"seccomp_library": False}, "bad", "libseccomp", "apt-get install libseccomp2"),
         ({"capabilities": GOOD.capabilities & ~(1 << 24)}, "warn", "CAP_SYS_RESOURCE", ""),
+        ({"bus": Bus(criu=Criu(missing="it is not installed"))}, "warn", "no checkpoints", "apt-get install criu"),
+        ({"bus": Bus(criu=Criu("3.17", "vdso"))}, "warn", "no checkpoints", ""),
         ({"disk_share": 0.01}, "warn", "100 GB free", "cribus rmi --all"),
         ({"node": "the node is not running", "services": []}, "bad", "services do not run", "cribus up"),
         ({"hangs": [("nats", 2, 1, "stopped")]}, "warn", "nats hung 2 times and was replaced", "log/nats.log"),

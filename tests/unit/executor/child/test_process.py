@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from cribus.executor.child import process
 from cribus.executor.child.failure import Failed
+from cribus.linux import mount, namespaces
 
 NOT_SCHEDULED: dict[str, Any] = {"scheduler": [], "io_priority": [], "memory_policy": [], "personality": -1}
 
@@ -100,3 +101,29 @@ def test_pipes_and_terminals_are_given_to_the_user_and_files_are_not(tmp_path: P
     assert [os.fstat(fd).st_uid for fd in (write, file, slave)] == [1000, 0, 1000]
     for fd in (read, write, master, slave, file):
         os.close(fd)
+
+
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/zero"])
+def test_an_empty_input_is_the_containers_own_null(device: str) -> None:
+    """One that was opened through another mount than the container's cannot be named in a checkpoint."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        namespaces.unshare(namespaces.CLONE_NEWNS)
+        mount.change("/", mount.MS_PRIVATE | mount.MS_REC)
+        fd = os.open(device, os.O_RDONLY)
+        os.dup2(fd, 0)
+        mount.bind("/dev/null", "/dev/null")
+        process.own_null()
+        own, now = os.open("/dev/null", os.O_RDONLY), 0
+        os.write(write, b"same" if _mount_of(own) == _mount_of(now) else b"other")
+        os._exit(0)
+    os.close(write)
+    os.waitpid(pid, 0)
+    assert os.read(read, 10) == (b"same" if device == "/dev/null" else b"other")
+    os.close(read)
+
+
+def _mount_of(fd: int) -> str:
+    with open(f"/proc/self/fdinfo/{fd}") as file:
+        return next(line for line in file if line.startswith("mnt_id"))
