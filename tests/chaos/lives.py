@@ -29,19 +29,13 @@ class Client:
     def __init__(self, endpoint: str, image: str) -> None:
         self.image = image
         self.failures: list[str] = []
-        self._going: grpc.Future | None = None
         self._channel = grpc.insecure_channel(endpoint, _RECONNECT)
         self._runtime = stubs.RuntimeServiceStub(self._channel)
         self._images = stubs.ImageServiceStub(self._channel)
 
     def once(self, method: str, request: Any, seconds: float = PATIENCE) -> Any:
         stub = self._images if "Image" in method else self._runtime
-        self._going = getattr(stub, method).future(request, timeout=seconds)
-        return self._going.result()
-
-    def give_up(self) -> bool:
-        """The call that is under way, if any, is cancelled: whether it was not answered yet. `ask` makes it again."""
-        return self._going is not None and bool(self._going.cancel())
+        return getattr(stub, method)(request, timeout=seconds)
 
     def ask(self, method: str, request: Any) -> Any:
         """The answer, at last. Raises RpcError for what no repeat mends."""
@@ -50,8 +44,6 @@ class Client:
         while True:
             try:
                 return self.once(method, request)
-            except grpc.FutureCancelledError:
-                self.failures.append(f"{method}: given up")
             except grpc.RpcError as error:
                 if error.code() not in _AGAIN or time.monotonic() > end:
                     raise

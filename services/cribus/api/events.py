@@ -19,6 +19,8 @@ IMAGE_REMOVED = "image_removed"
 SERVICE_STARTED = "service_started"  # a process of a service begins to answer; `id` is the service
 SERVICE_REPLACED = "service_replaced"  # from the manager: a program of the node, `id`, hung and was replaced
 SHIM_REPLACED = "shim_replaced"  # from shimd: a pod's shim died or hung, and another took over
+# from the shim: a log began to lose output (detail cause), or lost so much in all (lost_bytes, no cause)
+LOG_LOST = "log_lost"
 PULL_PROGRESS = "pull_progress"  # not stored: published outside the stream, see api/images.py
 
 

@@ -27,6 +27,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "executor": (),
     "cli": ("manager", "images", "shim", "shimd", "executor", "gateway"),
 }
+_MOST = 4 << 30  # bytes of all streams; those with limits of their own have less than a tenth of it
 _STREAMS = ("gateway", "shim", "cli")
 _READS_EVENTS = ("gateway", "manager", "cli")
 
@@ -65,13 +66,18 @@ def ensure(settings: Settings) -> Path:
 
 
 def _server(settings: Settings, users: list[dict[str, Any]]) -> dict[str, Any]:
-    # sync_interval always: a record that was acknowledged survives a power cut
+    # sync_interval always: a record that was acknowledged survives a power cut. max_file_store: else it is what
+    # the disk has free at the start, and on a disk that is nearly full no stream can be made.
     return {
         "listen": settings.bus.listen,
         "server_name": f"cribus-{settings.node}",
         "max_payload": 1 << 20,
         "ping_interval": "5s",
-        "jetstream": {"store_dir": str(directory(settings) / "jetstream"), "sync_interval": "always"},
+        "jetstream": {
+            "store_dir": str(directory(settings) / "jetstream"),
+            "sync_interval": "always",
+            "max_file_store": _MOST,
+        },
         "authorization": {"users": users, "timeout": 2},
     }
 

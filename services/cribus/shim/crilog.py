@@ -6,12 +6,11 @@ its newline becomes a P when the stream ends. Where the bytes were cut when they
 difference. Times are UTC with nine digits (kubelet parses RFC3339Nano).
 """
 
-import errno
+import contextlib
 import os
 import time
 
 LIMIT = 16384  # bytes of a line's text, containerd's max_container_log_line_size
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 
 _second = -1
 _second_text = ""
@@ -90,10 +89,10 @@ class LogFile:
     """One log file, open for as long as anyone holds this object. `next` is the one that replaced it.
 
     It is the container's log number `number`; its text begins at `start`, and before it `before` bytes of
-    each stream were logged.
+    each stream were logged. `refused` is the errno with which the last write failed, 0 if it did not.
     """
 
-    __slots__ = ("before", "fd", "next", "number", "start")
+    __slots__ = ("before", "fd", "next", "number", "refused", "start")
 
     def __init__(self, fd: int, number: int = 0, start: int = -1, before: tuple[int, int] = (0, 0)) -> None:
         self.fd = fd
@@ -101,6 +100,7 @@ class LogFile:
         self.start = start if start >= 0 else self.size()
         self.before = dict(zip((b"stdout", b"stderr"), before, strict=True))
         self.next: LogFile | None = None
+        self.refused = 0
 
     def __del__(self) -> None:
         os.close(self.fd)
@@ -109,18 +109,19 @@ class LogFile:
         return os.fstat(self.fd).st_size
 
     def write(self, data: bytes, base: int) -> bool:
-        """Write at `base`. False when the disk takes no more: then nothing of it stays, because a
-        container must not hang on its log's disk, and half a line would spoil the file."""
+        """Write at `base`. False when the disk takes no more, whatever it says: then nothing of it stays,
+        because a container must not hang on its log's disk, and half a line would spoil the file."""
         view, at = memoryview(data), base
         while view:
             try:
                 written = os.pwrite(self.fd, view, at)
             except OSError as error:
-                if error.errno not in _FULL:
-                    raise
-                os.ftruncate(self.fd, base)
+                self.refused = error.errno or 0
+                with contextlib.suppress(OSError):  # what cannot be written may not be cut either
+                    os.ftruncate(self.fd, base)
                 return False
             view, at = view[written:], at + written
+        self.refused = 0
         return True
 
     def read(self, at: int, count: int) -> bytes:

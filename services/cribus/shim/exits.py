@@ -1,4 +1,4 @@
-"""How a container ended, and telling it until somebody has it for sure.
+"""How a container ended, and telling it until somebody has it for sure; and what else a shim has to tell.
 
 Witnesses: the keeper's exit.json, and the kernel's own record behind the pidfd (Linux 6.15), which
 also speaks when the keeper was killed. The news is kept in `pods/<pod>/exits/<container>.json` until
@@ -169,7 +169,11 @@ class News:
         os.makedirs(self._folder, exist_ok=True)
         for name in os.listdir(self._folder):
             if name.endswith(".json"):
-                self._send(msgspec.json.decode(files.read(f"{self._folder}/{name}"), type=Event))
+                event = msgspec.json.decode(files.read(f"{self._folder}/{name}"), type=Event)
+                if event.kind == events.EXITED:
+                    self._send(event)
+                else:
+                    self._send_other(f"{self._folder}/{name}", event)
 
     def tell(self, container: str, exit: Exit) -> None:
         """Keep it, then tell it."""
@@ -187,8 +191,17 @@ class News:
             files.write_atomic(self._file(container), msgspec.json.encode(event))
         self._send(event)
 
+    def say(self, event: Event) -> None:
+        """Tell what is no exit, and keep it until the stream has it."""
+        path = f"{self._folder}/{event.id}.{event.kind}.{event.at}.json"
+        files.write_atomic(path, msgspec.json.encode(event))
+        self._send_other(path, event)
+
+    def _send_other(self, path: str, event: Event) -> None:
+        self._tell(event, lambda: _unlink(path))
+
     def forget(self, container: str) -> None:
-        """The container is being removed: nobody waits for its news any more. Idempotent."""
+        """The container is being removed: nobody waits for its exit any more. Idempotent."""
         _unlink(self._file(container))
 
     def _send(self, event: Event) -> None:

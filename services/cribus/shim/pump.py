@@ -136,8 +136,8 @@ class Pump:
             self.tail = self._page.load(slot ^ 1).tail
             block = self._tools.peek(self._stage, what.consumed) if what.consumed else b""
             out, _ = crilog.render(self.tail, block, self._head(what.time), end=bool(what.flags & _FLUSH))
-            if log is not None:
-                log.write(out, what.base)
+            if log is not None and not log.write(out, what.base):
+                self.lost += len(self.tail) + len(block) - len(what.tail)
             self._page.set(slot, _DONE)
             phase = _DONE
         if phase == _DONE:
@@ -187,7 +187,7 @@ class Pump:
         self._page.set(slot, _WRITING)
         _INTENT.passed()
         if log is not None and out and not log.write(out, base):
-            self.lost += len(block)
+            self.lost += len(self.tail) + len(block) - len(rest)
         _WRITTEN.passed()
         self._page.set(slot, _DONE)
         _SET_DONE.passed()

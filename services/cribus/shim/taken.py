@@ -1,6 +1,7 @@
 """A container in a shim's care: its descriptors, pumps, log, attached clients, and its end."""
 
 import contextlib
+import errno
 import itertools
 import os
 import select
@@ -10,12 +11,13 @@ from collections.abc import Callable
 import msgspec
 
 from cribus.api.shim import Take
-from cribus.errors import Aborted, FailedPrecondition, Internal
+from cribus.errors import Aborted, FailedPrecondition, Internal, ResourceExhausted
 from cribus.linux import files
 from cribus.shim import crilog, exits, keepers, memo, pump, stand_in
 from cribus.shim.attach import Attach, Follower, Place
 from cribus.shim.crilog import LogFile
 from cribus.shim.exits import Death, Exit, News
+from cribus.shim.gap import Gap
 from cribus.shim.inlet import Inlet
 from cribus.shim.keepers import Keeper, Locker
 from cribus.shim.loop import READ, Loop
@@ -71,6 +73,7 @@ class Container:
         self._take = take
         self._paused = False
         self._at_end: list[Callable[[], None]] = []
+        self._gap = Gap(self.id, take.pod, care.news.say)
         self.rescued = stand_in.RESCUED in self._fds  # what sessions there were is not known
         self._orphan = stand_in.ORPHAN in self._fds  # init's parent has gone
         self.sessions = keepers.sessions(self._fds)  # of an earlier shim: for whoever goes on with them
@@ -107,6 +110,7 @@ class Container:
                 os.set_blocking(source, False)
                 one = Pump("stderr" if name == "stderr" else "stdout", self._care.tools, (source, *self._held(name)))
                 one.recover(self.log)
+                self._gap.after(one, self.log)
                 self.pumps[channel] = one
                 if not one.ended:
                     self._watch(one)
@@ -186,10 +190,8 @@ class Container:
             return False
         if not self._shown(one, block):
             return False
-        lost = one.lost
         one.commit(self.log, block)
-        if one.lost > lost:
-            note("the log's disk takes no more", container=self.id, lost_bytes=one.lost)
+        self._gap.after(one, self.log)
         return True
 
     def _shown(self, one: Pump, block: bytes) -> bool:
@@ -250,6 +252,7 @@ class Container:
         """Init is dead. What it wrote is in the pipes: log it all, then tell."""
         with _DRAINED.of(self.id):
             self.drain()
+        self._gap.over()
         self.exit = exit
         if self._take.marked and not exits.began(self._care.folder(self.id)):
             note("init ended before it could run the program", container=self.id, code=exit.code)
@@ -268,6 +271,7 @@ class Container:
             while budget > 0 and self._move(one):
                 budget -= pump.BLOCK
             one.flush(self.log)
+            self._gap.after(one, self.log)
 
     def when_ended(self, callback: Callable[[], None]) -> None:
         """Call back once the exit was taken down; at once when it was."""
@@ -342,6 +346,8 @@ def _opened(path: str, number: int = 0, before: tuple[int, int] = (0, 0)) -> Log
     try:
         return crilog.open_log(path, number, before)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ResourceExhausted(f"log file {path} cannot be made: {error.strerror}; make room there") from error
         raise FailedPrecondition(f"log file {path} cannot be opened: {error.strerror}") from error
 
 

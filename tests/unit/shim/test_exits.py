@@ -118,3 +118,15 @@ def test_news_of_a_removed_container_leaves_nothing(house: Path) -> None:
     told[0]()
     news.forget("c")
     assert not news.told("c")
+
+
+def test_what_is_no_exit_is_told_by_the_next_shim_too(house: Path) -> None:
+    told: list[tuple[Event, Callable[[], None]]] = []
+    news = News(str(house), "p", lambda event, done: told.append((event, done)))
+    news.again()
+    news.say(Event(kind="log_lost", id="c", pod="p", at=5))
+    News(str(house), "p", lambda event, done: told.append((event, done))).again()
+    assert [(event.kind, event.at) for event, _ in told] == [("log_lost", 5)] * 2
+    told[1][1]()
+    assert os.listdir(house / "pods" / "p" / "exits") == []
+    assert not news.told("c")

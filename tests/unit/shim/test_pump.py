@@ -1,5 +1,6 @@
 """The pump alone, in forked children that are killed every few hundred microseconds."""
 
+import errno
 import os
 import random
 import select
@@ -76,11 +77,50 @@ def test_no_log_moves_the_bytes_all_the_same(held: Held) -> None:
 
 
 def test_a_full_disk_drops_whole_batches_and_leaves_whole_lines(held: Held) -> None:
-    full = LogFile(os.open("/dev/full", os.O_WRONLY))
     one = held.pump()
-    os.write(held.write, b"lost\n")
-    with pytest.raises(OSError, match="Invalid argument"):  # a device cannot be cut back; a file can
-        step(one, full)
+    os.write(held.write, b"kept\nhal")
+    step(one, held.log)
+    full = LogFile(os.open("/dev/full", os.O_WRONLY))
+    os.write(held.write, b"f\nlost\nand")
+    step(one, full)
+    assert (one.lost, one.tail, os.strerror(full.refused)) == (10, b"and", "No space left on device")
+    os.write(held.write, b" kept\n")
+    step(one, held.log)
+    assert held.text() == b"kept\nand kept\n"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.ESTALE])
+def test_whatever_a_disk_says_a_write_that_fails_leaves_nothing(
+    held: Held, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """One that was mounted anew for reading refuses the cut as well."""
+    written = held.log.size()
+
+    def refuses(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "pwrite", refuses)
+        broken.setattr(os, "ftruncate", refuses)
+        assert not held.log.write(b"x", written)
+    assert held.log.refused == number
+    assert held.log.write(b"x", written)
+    assert held.log.refused == 0
+
+
+def test_what_is_done_again_on_a_full_disk_counts_as_lost(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = held.pump()
+    os.write(held.write, b"one\n")
+
+    def dying() -> None:
+        step(one, held.log)
+
+    with monkeypatch.context() as killed:
+        killed.setattr(LogFile, "write", lambda *_: os._exit(0))
+        os.waitpid(child(dying), 0)
+    again = Pump("stdout", Tools(), (held.source, held.stage, held.page))
+    again.recover(LogFile(os.open("/dev/full", os.O_WRONLY)))
+    assert (again.lost, again.logged) == (4, 4)
 
 
 def test_the_end_of_a_stream_is_remembered(held: Held) -> None:

@@ -33,6 +33,7 @@ def causes(story: Story) -> list[Cause]:
         ended,
         stopped,
         silent,
+        logs,
         replaced,
         restarts,
     )
@@ -237,6 +238,17 @@ def silent(story: Story) -> Iterator[Cause]:
             yield Cause(CAUSE, f"{service} does not answer (pid {pid}, stopped by a signal)", f"kill -CONT {pid}")
         else:
             yield Cause(CAUSE, f"{service} does not answer: {_stuck(hang, story.now)}", f"kill -9 {pid}")
+
+
+def logs(story: Story) -> Iterator[Cause]:
+    """Output that is in no log; the last word on each container."""
+    for event in {one.id: one for one in story.events if one.kind == events.LOG_LOST}.values():
+        known = next((one.name for one in story.containers if one.id == event.id), "")
+        said, name = event.detail, f"container {known or short(event.id)}"
+        if said.get("cause"):
+            yield Cause(CAUSE, f"the log of {name} takes no more ({said['cause']}): output is being lost", "df -h")
+        else:
+            yield Cause(NOTE, f"{said.get('lost_bytes', '?')} bytes of output of {name} are not in its log")
 
 
 def replaced(story: Story) -> Iterator[Cause]:

@@ -111,10 +111,19 @@ def _news(event: Event, names: dict[str, str]) -> Entry | None:
         return Entry(event.at, f"shim replaced: {event.detail.get('how', '')}")
     if event.kind == events.SERVICE_REPLACED:
         return Entry(event.at, f"{event.id} hung and was replaced: {event.detail.get('why', '')}")
+    if event.kind == events.LOG_LOST:
+        return Entry(event.at, f"{name}: {_lost(event)}")
     if event.kind == events.SERVICE_STARTED:
         return Entry(event.at, f"{event.id} started (pid {event.detail.get('pid', '?')})")
     said = _SAID.get(event.kind)
     return Entry(event.at, said.format(name=name)) if said else None
+
+
+def _lost(event: Event) -> str:
+    cause = event.detail.get("cause", "")
+    return (
+        f"its log takes no more ({cause})" if cause else f"{event.detail.get('lost_bytes')} bytes of its log are lost"
+    )
 
 
 def _image(event: Event) -> str:

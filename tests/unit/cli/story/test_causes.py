@@ -140,6 +140,17 @@ def test_restarts_alone_and_together() -> None:
     assert len(texts) == 2
 
 
+def test_a_log_that_takes_no_more_and_what_was_lost() -> None:
+    begun = event(events.LOG_LOST, 5, id=APP, detail={"lost_bytes": "9", "cause": "No space left on device"})
+    [found] = causes(story(events=[begun]))
+    assert found.level == CAUSE
+    assert found.text == "the log of container app takes no more (No space left on device): output is being lost"
+    over = event(events.LOG_LOST, 6, id=APP, detail={"lost_bytes": "4096", "cause": ""})
+    assert [one.text for one in causes(story(events=[begun, over]))] == [
+        "4096 bytes of output of container app are not in its log"
+    ]
+
+
 def test_a_shim_that_was_replaced() -> None:
     detail = {"pid": "5", "how": "SIGKILL from outside", "successor": "6"}
     [found] = causes(story(events=[event(events.SHIM_REPLACED, 5, id=POD, detail=detail)]))
