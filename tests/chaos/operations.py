@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from cribus.api import executor
 from cribus.api.verb import Verb
-from cribus.errors import Aborted, DeadlineExceeded, NotFound, Unavailable
+from cribus.errors import Aborted, DeadlineExceeded, InvalidArgument, NotFound, Unavailable
 from cribus.gateway.cri import api_pb2 as pb
 from cribus.manager.nri import messages as m
 
@@ -26,7 +26,7 @@ from tests.harness import until
 from tests.nri import Plugin
 
 _ID = "0c1" + "0" * 61
-_SPEC = {
+_SPEC: dict[str, Any] = {
     "ociVersion": "1.3.0",
     "hostname": "oci",
     "root": {"path": "root"},
@@ -191,7 +191,10 @@ def _lived(world: World, folder: Path) -> bool:
     """From its creation to its deletion. False when a manager that was just starting took it for a leftover."""
     (folder / "root" / "bin").mkdir(parents=True, exist_ok=True)
     shutil.copy("/bin/busybox", folder / "root" / "bin" / "busybox")
-    (folder / "config.json").write_text(json.dumps(_SPEC))
+    device = f"{world.node.tag}v"
+    (folder / "config.json").write_text(
+        json.dumps({**_SPEC, "linux": {**_SPEC["linux"], "netDevices": {device: {"name": "vendor0"}}}})
+    )
     again = threading.Event()
     asked: tuple[tuple[Verb[Any, Any], Any], ...] = (
         (executor.CREATE, executor.Create(container=_ID, pod="")),
@@ -202,11 +205,13 @@ def _lived(world: World, folder: Path) -> bool:
         end = time.monotonic() + PATIENCE
         while True:
             try:
+                if verb is executor.CREATE:  # with each network namespace that goes, goes one device
+                    _offered(device)
                 world.watch.call(verb, request)
                 break
             except NotFound:
                 return False
-            except (Unavailable, Aborted, DeadlineExceeded):
+            except (Unavailable, Aborted, DeadlineExceeded, InvalidArgument):
                 assert time.monotonic() < end
             again.wait(0.01)
     return True
@@ -230,6 +235,12 @@ def _nri(world: World, life: Life) -> None:
             plugin.update(evict=life.container)
         assert time.monotonic() < end, "not evicted"
         again.wait(0.01)
+
+
+def _offered(device: str) -> None:
+    """A network device of the host. Content while the last one is still going."""
+    words = ["ip", "link", "add", device, "type", "veth", "peer", "name", f"{device}p"]
+    subprocess.run(words, stderr=subprocess.DEVNULL, check=False)
 
 
 def _asked(name: str, **more: Any) -> Callable[[World, Life], None]:

@@ -311,6 +311,44 @@ async def personality() -> None:
 
 
 @case
+async def network_devices() -> None:
+    async with world() as w:
+        name = f"crbd{os.getpid() % 10**9}"
+
+        def spec(id: str, *devices: str) -> dict[str, Any]:
+            made = w.spec(id, "sh", "-c", "ip -o addr show vendor0; ip -o link show vendor0")
+            made["linux"]["netDevices"] = {one: {"name": "vendor0"} for one in devices}
+            return made
+
+        try:
+            await w.create(lambda id: spec(id, "crbnone"))
+        except errors.CribusError as error:
+            assert HANDLER or error.message == "linux.netDevices: the host has no network device crbnone"
+        else:
+            raise AssertionError("a device that is not there")
+        await _ip("link", "add", name, "type", "veth", "peer", "name", f"{name}p")
+        try:
+            for address in ("192.0.2.7/28", "2001:db8::7/64"):
+                await _ip("addr", "add", address, "dev", name)
+            if not HANDLER:  # runc would lose what IPv6 has: it looks when the device is down
+                await _ip("link", "set", name, "up")
+            out, err, code = await w.run(lambda id: spec(id, name))
+            assert {"192.0.2.7/28", "2001:db8::7/64"} <= set(out.split()), (out, err)
+            assert "UP" in out.rpartition("<")[2].partition(">")[0].split(",")
+            assert (code, os.path.exists(f"/sys/class/net/{name}")) == (0, False)
+            if not HANDLER:  # a container that is started again in its pod finds it where it is; runc fails
+                again, _, _ = await w.run(lambda id: spec(id, name))
+                assert "192.0.2.7/28" in again.split()
+        finally:
+            await _ip("link", "del", f"{name}p")
+
+
+async def _ip(*words: str) -> None:
+    going = await asyncio.create_subprocess_exec("ip", *words)
+    assert await going.wait() == 0, words
+
+
+@case
 async def clocks_of_its_own() -> None:
     async with world() as w:
 

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -88,6 +89,26 @@ def test_what_a_plugin_adjusts_is_what_runs(clean: Node, connect: Connect, tmp_p
     clean.crictl("rmp", "-f", pod)
     assert plugin.methods(container)[-1] == "RemoveContainer"
     assert plugin.methods(pod) == ["RunPodSandbox", "StopPodSandbox", "RemovePodSandbox"]
+
+
+def test_a_network_device_for_a_container(clean: Node, connect: Connect) -> None:
+    device = f"{clean.tag}v"
+    devices = {device: m.NetDevice(name="vendor0")}
+    connect("00-device", creating(linux=m.LinuxContainerAdjustment(net_devices=devices)))
+    pod = clean.pod("device")
+    for command in (f"link add {device} type veth peer name {device}p", f"addr add 192.0.2.5/28 dev {device}"):
+        subprocess.run(["ip", *command.split()], check=True)
+    try:
+        container = clean.container(pod, "device", "sleep", "1000")
+        assert "192.0.2.5/28" in clean.crictl("exec", "-s", container, "ip", "addr", "show", "vendor0")
+        assert not Path(f"/sys/class/net/{device}").exists()
+        # one that comes in its place finds it there
+        clean.crictl("rm", "-f", container)
+        container = clean.container(pod, "device", "sleep", "1000")
+        assert "192.0.2.5/28" in clean.crictl("exec", "-s", container, "ip", "addr", "show", "vendor0")
+    finally:
+        subprocess.run(["ip", "link", "del", f"{device}p"], check=True)
+    clean.crictl("rmp", "-f", pod)
 
 
 ADJUSTED = """

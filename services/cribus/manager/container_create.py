@@ -40,15 +40,13 @@ from cribus.manager.nri.events import Event
 from cribus.manager.records import Container, Sandbox, State
 from cribus.manager.wanted import Wanted, pod_modes
 from cribus.oci.runtime_spec import Resources, Spec
-from cribus.oci.validate import validate
+from cribus.oci.validate import no_rdt, validate
 from cribus.steps import Step
 
 if TYPE_CHECKING:
     pass
 
 _logger = logging.getLogger(__name__)
-# Of a runtime-spec's linux: what only outside runtimes set.
-_ONLY_OUTSIDE = {"netDevices", "intelRdt"}
 _LAYER = Step("manager.create.layer")
 _SOURCES = Step("manager.create.sources")
 _VOLUMES = Step("manager.create.volumes")
@@ -200,12 +198,8 @@ async def _adjusted(node: Node, record: Container, pod: Sandbox, spec: Spec) -> 
 def _check(node: Node, pod: Sandbox, spec: Spec) -> None:
     """Raises Unimplemented for what NRI plugins or CDI devices would want in vain."""
     handler = node.settings.handlers.get(pod.handler)
-    vain = [] if handler and handler.path else _ONLY_OUTSIDE & spec["linux"].keys()
-    if vain:
-        raise Unimplemented(
-            f"NRI plugins or CDI devices want {', '.join(sorted(vain))}, which the built-in executor does not set; "
-            "give the pod a runtime handler with an outside runtime that does"
-        )
+    if "intelRdt" in spec["linux"] and not (handler and handler.path):
+        raise Unimplemented(f"NRI plugins or CDI devices want an RDT class: {no_rdt(node.host.resctrl)}")
 
 
 async def _created(node: Node, record: Container) -> Container:

@@ -27,6 +27,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     apparmor: bool = False
     selinux: bool = False
     idmapped: bool = True  # kernel 5.19: overlayfs under idmapped mounts
+    resctrl: bool = False  # classes of cache and memory bandwidth
     recursive_readonly: bool = True  # kernel 5.12: mount_setattr
     capabilities: tuple[str, ...] = tuple(CAPABILITIES)  # that this process may hand on
     oom_score_floor: int = -1000  # lowest oom_score_adj that may be set
@@ -46,6 +47,7 @@ def look() -> Host:
         apparmor=_text("/sys/module/apparmor/parameters/enabled") == "Y",
         selinux=os.path.exists("/sys/fs/selinux/enforce"),
         idmapped=kernel >= (5, 19),
+        resctrl=os.path.exists("/sys/fs/resctrl/schemata"),
         recursive_readonly=kernel >= (5, 12),
         capabilities=held,
         oom_score_floor=-1000 if "CAP_SYS_RESOURCE" in held else int(_text("/proc/self/oom_score_adj") or 0),

@@ -4,7 +4,7 @@ import errno
 import socket
 import struct
 
-from cribus.network import netlink
+from cribus.linux import netlink
 
 _NETFILTER = 12
 _NEW, _GET, _DELETE = 0x100, 0x101, 0x102  # NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_*

@@ -16,9 +16,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from cribus.linux import namespaces
-from cribus.network import netlink
-from cribus.network.netlink import attribute, message, nested, text, u32
+from cribus.linux import namespaces, netlink
+from cribus.linux.netlink import attribute, message, nested, text, u32
 
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -105,6 +105,7 @@ def _check_linux(document: dict[str, object]) -> None:
     propagation = linux.get("rootfsPropagation", "")
     if propagation not in PROPAGATIONS:
         raise InvalidArgument(f"linux.rootfsPropagation: {propagation!r} is none of {', '.join(PROPAGATIONS[1:])}")
+    _check_net_devices(linux, kinds)
     for place, device in _objects(linux, "devices", "linux"):
         if device.get("type") not in _DEVICES[1:]:
             raise InvalidArgument(f"{place}: device type {device.get('type')!r} is none of b, c, u, p")
@@ -112,6 +113,24 @@ def _check_linux(document: dict[str, object]) -> None:
             raise InvalidArgument(f"{place}: device path {device.get('path')!r} is not absolute")
     if linux.get("sysctl") and not {"network", "ipc", "uts", "user"} & set(kinds):
         raise InvalidArgument("linux.sysctl would change the host: it needs a network, ipc or uts namespace")
+
+
+def _check_net_devices(linux: dict[str, object], kinds: dict[str, object]) -> None:
+    devices = _object(linux.get("netDevices") or {}, "linux.netDevices")
+    if devices and "network" not in kinds:
+        raise InvalidArgument("linux.netDevices needs a network namespace: add one to linux.namespaces")
+    for name, value in devices.items():
+        device = _object(value, f"linux.netDevices.{name}")
+        for one in [name, *([_text(device, "name", f"linux.netDevices.{name}")] if device.get("name") else [])]:
+            if not 0 < len(one) < 16 or one in (".", "..") or any(letter in "/:\0 \t\n" for letter in one):
+                raise InvalidArgument(f"linux.netDevices: {one!r} is no name of a network device")
+
+
+def no_rdt(resctrl: bool) -> str:
+    """Why the built-in executor gives a container no class of cache or memory bandwidth (linux.intelRdt)."""
+    if resctrl:
+        return "the built-in executor does not set classes; take a runtime handler with an outside runtime that does"
+    return "this host has no resctrl file system; mount it at /sys/fs/resctrl where CPU and kernel have it"
 
 
 def _check_mappings(linux: dict[str, object], kinds: dict[str, object]) -> None:

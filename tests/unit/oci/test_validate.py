@@ -33,6 +33,7 @@ def test_a_good_document_passes() -> None:
     validate({name: value for name, value in GOOD.items() if name != "process"})
 
 
+NETWORK = {"type": "network"}
 WRONG = {
     "ociVersion '2.0.0'": changed("ociVersion", "2.0.0"),
     "ociVersion is missing": changed("ociVersion", None),
@@ -58,6 +59,9 @@ WRONG = {
     "size 0 maps nothing": changed("linux.uidMappings", [{"containerID": 0, "hostID": 1, "size": 0}]),
     "linux.rootfsPropagation": changed("linux.rootfsPropagation", "sideways"),
     "device type 'x'": changed("linux.devices", [{"type": "x", "path": "/dev/x"}]),
+    "needs a network namespace": changed("linux.netDevices", {"eth7": {}}),
+    "'a/b' is no name of a network": changed("linux", {"namespaces": [NETWORK], "netDevices": {"a/b": {}}}),
+    "'..' is no name of a network": changed("linux", {"namespaces": [NETWORK], "netDevices": {"a": {"name": ".."}}}),
     "hooks.prestart[0]": changed("hooks", {"prestart": [{"path": "hook"}]}),
     "hooks.poststop[0]: timeout 0": changed("hooks", {"poststop": [{"path": "/hook", "timeout": 0}]}),
     "hooks.poststart[0].env": changed("hooks", {"poststart": [{"path": "/hook", "env": [1]}]}),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
-_CPUS = 8192  # more than Linux has
+_CPUS = 1024 if (os.cpu_count() or 1) <= 1024 else 8192  # as Linux is built
 _SHELL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

@@ -12,6 +12,7 @@ from cribus.executor.plan import devices, hooks, mounts, process
 from cribus.executor.plan.host import Host
 from cribus.executor.plan.idmap import Owner
 from cribus.linux import mount, namespaces
+from cribus.oci import validate
 
 KINDS = {
     "mount": namespaces.CLONE_NEWNS,
@@ -62,6 +63,8 @@ def build(spec: dict[str, Any], place: Place, host: Host) -> Plan:
     if wanted.get("user") == "":
         raise Unimplemented("a new user namespace belongs to the pod: name the path of the pod's in linux.namespaces")
     linux = spec.get("linux") or {}
+    if linux.get("intelRdt"):
+        raise Unimplemented(f"linux.intelRdt: {validate.no_rdt(host.resctrl)}")
     late = KINDS["cgroup"] | KINDS["user"] | KINDS["time"]
     flags = sum(KINDS[kind] for kind, path in wanted.items() if not path) & ~late
     init = {
@@ -75,12 +78,24 @@ def build(spec: dict[str, Any], place: Place, host: Host) -> Plan:
 
 
 def _hooks(spec: dict[str, Any], place: Place) -> dict[str, Any]:
-    """What init has to do with hooks; {} without any before the program runs. It halts before the pivot then."""
+    """What init has to do with hooks; {} where nothing is done from outside before the program runs. Else it halts
+    before the pivot."""
     inside = {kind: hooks.of(spec, kind) for kind in hooks.INSIDE}
-    if not any(inside.values()) and not hooks.of(spec, *hooks.BEFORE):
+    if not _halts(spec):
         return {}
     state = hooks.base(spec, place.id or os.path.basename(place.bundle), place.bundle)
     return {**inside, "state": json.dumps(state)}
+
+
+def _halts(spec: dict[str, Any]) -> bool:
+    """Whether something is done from outside once the container's namespaces are there."""
+    return bool(hooks.of(spec, *hooks.BEFORE, *hooks.INSIDE) or net_devices(spec))
+
+
+def net_devices(spec: dict[str, Any]) -> dict[str, Any]:
+    """linux.netDevices."""
+    given: dict[str, Any] = (spec.get("linux") or {}).get("netDevices") or {}
+    return given
 
 
 def _join(wanted: dict[str, str], place: Place) -> list[Any]:
@@ -122,7 +137,7 @@ def _root(spec: dict[str, Any], wanted: dict[str, str], where: tuple[Place, Host
                 made.append(devices.step(linux, owner))
     if not any(step[0] == "devices" for step in made) and linux.get("devices"):
         made.append(devices.step(linux, owner))
-    if hooks.of(spec, *hooks.BEFORE, *hooks.INSIDE):
+    if _halts(spec):
         made.append(["halt"])
     made.append(["pivot", propagation, bool(spec.get("root", {}).get("readonly"))])
     return made

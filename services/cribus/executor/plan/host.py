@@ -14,6 +14,7 @@ class Host(NamedTuple):
     links: list[tuple[str, str]] = []
     capabilities: int = 0  # that a child may hold
     last_capability: int = 40
+    resctrl: bool = False  # classes of cache and memory bandwidth
 
 
 _FLAGS = ("rw", "ro", "xattr", "clone_children", "cpuset_v2_mode", "noprefix")
@@ -23,7 +24,11 @@ def look() -> Host:
     """This host. Raises OSError when /proc is not mounted."""
     with open("/proc/self/mountinfo") as file:
         found, links = hierarchies(file.read())
-    return Host(found, links, capabilities.current()["bounding"], capabilities.last())
+    return Host(found, links, capabilities.current()["bounding"], capabilities.last(), has_resctrl())
+
+
+def has_resctrl() -> bool:
+    return os.path.exists("/sys/fs/resctrl/schemata")
 
 
 def hierarchies(mountinfo: str) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:

@@ -54,6 +54,7 @@ def _fork(box: Box, spec: dict[str, Any], line: Line) -> int:
         box.save({**known, "pid": pid, "started": process.start_time(pid)})
         if plan.init["hooks"]:
             forks.said(sync, b"halfway")
+            _network_devices(box, spec, pid)
             hosthooks.run(box, hooks.BEFORE, "creating")
             os.write(fifo, b"%d\n" % pid)
         _ready(forks.said(sync, b"ready"))
@@ -62,6 +63,18 @@ def _fork(box: Box, spec: dict[str, Any], line: Line) -> int:
     if tree.driver == "systemd":
         tree.register(known["cgroup"], pid)
     return pid
+
+
+def _network_devices(box: Box, spec: dict[str, Any], pid: int) -> None:
+    devices = build.net_devices(spec)
+    if devices:
+        from cribus.executor import netdevices  # few containers have any
+
+        pidfd = process.pidfd_open(pid)
+        try:
+            netdevices.move(devices, pidfd, f"{box.path}/netdevice")
+        finally:
+            os.close(pidfd)
 
 
 def _ends(stack: ExitStack, box: Box) -> tuple[int, int, int]:

@@ -4,6 +4,7 @@ import json
 import sys
 
 from cribus.executor.plan import mounts, process, seccomp
+from cribus.linux import scheduling
 from cribus.oci import validate
 
 
@@ -20,6 +21,11 @@ def features() -> int:
             "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": False},
             "seccomp": {"enabled": True, "actions": seccomp.known()},
             "mountExtensions": {"idmap": {"enabled": True}},
+            "memoryPolicy": {
+                "modes": [f"MPOL_{name}" for name in scheduling.MEMORY_MODES],
+                "flags": [f"MPOL_F_{name}" for name in scheduling.MEMORY_FLAGS],
+            },
+            "netDevices": {"enabled": True},
         },
     }
     sys.stdout.write(json.dumps(document, indent=2) + "\n")

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from cribus import errors
-from cribus.executor import ending, hooks, keepers, waiting
+from cribus.executor import ending, hooks, keepers, netdevices, waiting
 from cribus.executor.child import failure
 from cribus.executor.node import Held, Node
 from cribus.executor.plan import build, devices
@@ -22,6 +22,7 @@ from cribus.steps import Step
 _INIT = "cribus.executor.child.init:main"
 _CGROUP = Step("executor.create.cgroup")
 _LIMITS = Step("executor.create.limits")
+_DEVICES = Step("executor.create.devices")
 _LET = Step("executor.start.let-go")
 
 
@@ -131,10 +132,15 @@ async def _said(held: Held, word: bytes) -> str:
 
 
 async def _halfway(node: Node, record: Record, spec: dict[str, Any], init: tuple[int, Held]) -> None:
-    """Everything is mounted and init waits: run the host's hooks, then tell it the pid that they were told."""
+    """Everything is mounted and init waits: give it its network devices, run the host's hooks, then tell it the pid
+    that they were told."""
     pid, held = init
     await _said(held, b"halfway")
     bundle = node.bundle(record.container)
+    devices = build.net_devices(spec)
+    if devices:
+        with _DEVICES.of(record.container):
+            await _moved(devices, held.pidfd, f"{bundle}/netdevice")
     state = {**planned.base(spec, record.container, bundle), "status": "creating", "pid": pid}
     await hooks.run(node, planned.of(spec, *planned.BEFORE), state)
     try:
@@ -145,6 +151,13 @@ async def _halfway(node: Node, record: Record, spec: dict[str, Any], init: tuple
         os.write(fd, b"%d\n" % pid)
     finally:
         os.close(fd)
+
+
+async def _moved(devices: dict[str, Any], pidfd: int, note: str) -> None:
+    try:
+        await asyncio.to_thread(netdevices.move, devices, pidfd, note)
+    except ProcessLookupError as error:
+        raise errors.Aborted("the container's first process was killed while it was set up; repeat") from error
 
 
 async def start(held: Held, bundle: str) -> None:

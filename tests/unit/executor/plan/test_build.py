@@ -52,6 +52,18 @@ def test_user_namespace_owns_what_is_new() -> None:
     assert made.init["root"][-1][1] == mount.MS_SHARED | mount.MS_REC
 
 
+def test_network_devices_are_given_while_init_halts() -> None:
+    made = build.build(spec(("mount", ""), ("network", ""), netDevices={"eth7": {}}), PLACE, Host())
+    assert ["halt"] in made.init["root"]
+    assert made.init["hooks"]["state"]
+
+
+def test_classes_of_a_cache_are_refused() -> None:
+    for there, why in ((False, "has no resctrl"), (True, "does not set")):
+        with pytest.raises(Unimplemented, match=why):
+            build.build(spec(("mount", ""), intelRdt={"closID": "x"}), PLACE, Host(resctrl=there))
+
+
 def test_clocks_of_its_own() -> None:
     made = build.build(spec(("mount", ""), ("time", ""), timeOffsets={"boottime": {"secs": 9}}), PLACE, Host())
     assert made.init["join"][-1] == ["clock", "boottime 9 0\n"]

@@ -3,7 +3,7 @@ import socket
 import struct
 
 import pytest
-from cribus.network import netlink
+from cribus.linux import netlink
 
 
 def test_attributes_are_read_as_they_are_written() -> None:

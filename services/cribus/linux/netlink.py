@@ -1,4 +1,4 @@
-"""Netlink messages and a socket to send them: for `links` (rtnetlink) and `conntrack` (nfnetlink).
+"""Netlink messages and a socket to send them, whatever the family.
 
 Sources: netlink(7), RFC 3549, include/uapi/linux/netlink.h.
 """
