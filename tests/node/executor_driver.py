@@ -18,6 +18,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -26,6 +27,7 @@ from cribus.api.executor import Create, CreatePod, IdMap, Kill, Named, Resources
 from cribus.executor import containers, ending, pods, state, waiting
 from cribus.linux import process
 
+from tests.node import executor_spec
 from tests.node.executor_world import HANDLER, POD, World, reaped
 from tests.node.executor_world import world as any_world
 
@@ -297,98 +299,6 @@ async def user_and_limits() -> None:
         assert "not supported" in err.lower(), err
 
 
-@case
-async def personality() -> None:
-    async with world() as w:
-
-        def spec(id: str) -> dict[str, Any]:
-            made = w.spec(id, "uname", "-m")
-            made["linux"]["personality"] = {"domain": "LINUX32"}
-            return made
-
-        out, err, code = await w.run(spec)
-        assert (out.strip() in ("i686", "armv8l"), code) == (True, 0), (out, err)
-
-
-@case
-async def network_devices() -> None:
-    async with world() as w:
-        name = f"crbd{os.getpid() % 10**9}"
-
-        def spec(id: str, *devices: str) -> dict[str, Any]:
-            made = w.spec(id, "sh", "-c", "ip -o addr show vendor0; ip -o link show vendor0")
-            made["linux"]["netDevices"] = {one: {"name": "vendor0"} for one in devices}
-            return made
-
-        try:
-            await w.create(lambda id: spec(id, "crbnone"))
-        except errors.CribusError as error:
-            assert HANDLER or error.message == "linux.netDevices: the host has no network device crbnone"
-        else:
-            raise AssertionError("a device that is not there")
-        await _ip("link", "add", name, "type", "veth", "peer", "name", f"{name}p")
-        try:
-            for address in ("192.0.2.7/28", "2001:db8::7/64"):
-                await _ip("addr", "add", address, "dev", name)
-            if not HANDLER:  # runc would lose what IPv6 has: it looks when the device is down
-                await _ip("link", "set", name, "up")
-            out, err, code = await w.run(lambda id: spec(id, name))
-            assert {"192.0.2.7/28", "2001:db8::7/64"} <= set(out.split()), (out, err)
-            assert "UP" in out.rpartition("<")[2].partition(">")[0].split(",")
-            assert (code, os.path.exists(f"/sys/class/net/{name}")) == (0, False)
-            if not HANDLER:  # a container that is started again in its pod finds it where it is; runc fails
-                again, _, _ = await w.run(lambda id: spec(id, name))
-                assert "192.0.2.7/28" in again.split()
-        finally:
-            await _ip("link", "del", f"{name}p")
-
-
-async def _ip(*words: str) -> None:
-    going = await asyncio.create_subprocess_exec("ip", *words)
-    assert await going.wait() == 0, words
-
-
-@case
-async def clocks_of_its_own() -> None:
-    async with world() as w:
-
-        def spec(id: str, *args: str) -> dict[str, Any]:
-            made = w.spec(id, *(args or ("cat", "/proc/uptime", "/proc/self/timens_offsets")))
-            made["linux"]["namespaces"].append({"type": "time"})
-            made["linux"]["timeOffsets"] = {"monotonic": {"secs": 5}, "boottime": {"secs": 7654321, "nanosecs": 12}}
-            return made
-
-        id = await w.create(lambda id: spec(id, "sleep", "100"))
-        await containers.start(w.node, Named(container=id))
-        text, code = await w.exec(id, "cat", "/proc/uptime")
-        assert (float(text.split()[0]) > 7654321, code) == (True, 0), text
-        words = (await w.run(spec))[0].split()
-        assert float(words[0]) > 7654321
-        assert (words[2:5], words[5:]) == (["monotonic", "5", "0"], ["boottime", "7654321", "12"]), words
-
-
-@case
-async def cpus_of_an_exec() -> None:
-    async with world() as w:
-
-        def spec(id: str) -> dict[str, Any]:
-            return w.spec(id, "sleep", "100", execCPUAffinity={"initial": "1", "final": "0"})
-
-        for given, on in ((spec, "0"), (lambda id: w.spec(id, "sleep", "100"), _mine())):
-            id = await w.create(given)
-            await containers.start(w.node, Named(container=id))
-            text, _ = await w.exec(id, "grep", "Cpus_allowed_list", "/proc/self/status")
-            assert text.split()[1] == on
-            text, _ = await w.exec(id, "grep", "Cpus_allowed_list", "/proc/1/status")
-            assert text.split()[1] == _mine()
-            await containers.kill(w.node, Kill(container=id, signal=9))
-
-
-def _mine() -> str:
-    (line,) = (line for line in open("/proc/self/status") if line.startswith("Cpus_allowed_list"))
-    return line.split()[1]
-
-
 KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 
 
@@ -506,6 +416,8 @@ async def user_namespace() -> None:
         assert (code, err) == (0, ""), (out, err)
         assert os.stat(f"{w.base}/disk/{1:064x}/upper/y").st_uid == 200000
 
+
+CASES |= {name: partial(function, world) for name, function in executor_spec.CASES.items()}
 
 if __name__ == "__main__":
     if sys.argv[1] == "--list":
