@@ -26,6 +26,10 @@ What `main` gets: {"run": index of the run directory, "answer": index of a SEQPA
 "link" init's last descriptor is a socket to the keeper, for the pty master. On `answer` goes init's pid
 with its pidfd, or "error …". Descriptors that nobody mentions stay open as long as the keeper lives.
 
+A keeper's working directory is the container's run directory, which tells whose it is also when that was
+deleted. On SIGHUP it listens anew in the directory that has this path then, and writes `exit.json` there,
+if init has exited: so whoever makes the directory again finds what it was for.
+
 When a keeper is killed the shim starts another in its place (`stand_in`), which gets all that the shim has
 copies of. It is not init's parent: who is, a subreaper, reaps it, and the kernel tells of its end whoever
 has a pidfd.
@@ -53,6 +57,8 @@ if TYPE_CHECKING:
 
 SOCKET = "keeper.sock"
 EXIT = "exit.json"
+ALIVE = "alive"  # a fifo that every keeper of the container has open for writing
+ANEW = signal.SIGHUP
 _PAGE = 200  # descriptors in one packet, which carries 253
 _MOST = 4096  # descriptors at all, as far as the limit of open files allows
 _IGNORED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGPIPE)
@@ -177,8 +183,13 @@ class _Store:
         self._hold = {**hold, "pidfd": init.pidfd}
         self._clients: dict[int, socket.socket] = {}
         self._ending = False
+        self._exit = b""  # what exit.json says
+        os.fchdir(run)
+        self._alive = -1  # or the fifo, opened anew
+        self._anew = process.signal_fd(ANEW)
+        signal.signal(ANEW, signal.SIG_DFL)
         self._poll = select.poll()
-        for fd in (listener.fileno(), init.pidfd, *([init.link.fileno()] if init.link else [])):
+        for fd in (listener.fileno(), init.pidfd, self._anew, *([init.link.fileno()] if init.link else [])):
             self._poll.register(fd, select.POLLIN)
 
     def serve(self) -> None:
@@ -188,6 +199,8 @@ class _Store:
                     self._reap(events)
                 elif self._init.link is not None and fd == self._init.link.fileno():
                     self._console(self._init.link)
+                elif fd == self._anew:
+                    self._listen_anew()
                 elif fd in self._clients:
                     self._serve_one(self._clients[fd])
                 elif not self._ending:
@@ -222,10 +235,33 @@ class _Store:
             status = found
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         code = 128 + number if number else os.WEXITSTATUS(status)
-        text = f'{{"code":{code},"signal":{number},"at":{time.time_ns()}}}'
-        with _WRITTEN.of(), contextlib.suppress(FileNotFoundError):  # the run directory is gone: nobody wants to know
-            files.write_atomic_at(self._run, EXIT, text.encode())
+        self._exit = f'{{"code":{code},"signal":{number},"at":{time.time_ns()}}}'.encode()
+        with _WRITTEN.of(), contextlib.suppress(FileNotFoundError):  # the directory is gone: who makes it anew will ask
+            files.write_atomic_at(self._run, EXIT, self._exit)
         self._init.exited = True
+
+    def _listen_anew(self) -> None:
+        """In the directory that has our path now. Where there is none, whoever asked has gone too."""
+        os.read(self._anew, 128)
+        if self._ending:
+            return
+        with contextlib.suppress(OSError):
+            run = os.open(process.home(os.getpid()), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._run, before = run, self._run
+            os.close(before)
+            os.fchdir(run)
+            if self._exit:
+                files.write_atomic_at(run, EXIT, self._exit)
+            with contextlib.suppress(FileExistsError):
+                os.mkfifo(ALIVE, 0o600)
+            self._alive, before = os.open(ALIVE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC), self._alive
+            if before >= 0:
+                os.close(before)
+            listener = descriptors.listen_at(run, SOCKET)
+            self._poll.unregister(self._listener)
+            self._poll.register(listener, select.POLLIN)
+            self._listener.close()
+            self._listener = listener
 
     def _console(self, link: socket.socket) -> None:
         """The pty's master comes from init, which made it in the container's own devpts."""

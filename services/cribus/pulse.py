@@ -72,6 +72,7 @@ class Page:
         """Make the file where there is none, with what we know. Raises OSError."""
         if self._map is not None and os.path.exists(self.path):
             return
+        os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)  # the run directory may have been emptied
         temporary = f"{self.path}.{os.getpid()}.new"
         with open(temporary, "wb") as file:
             file.write(self._map[:] if self._map is not None else bytes(_SIZE))

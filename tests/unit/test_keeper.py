@@ -2,6 +2,8 @@
 
 import os
 import select
+import shutil
+import signal
 import socket
 import sys
 import types
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 from cribus import keeper
 from cribus.linux import fds as descriptors
-from cribus.linux import process
+from cribus.linux import inotify, process
 
 
 def init(request: dict[str, object], fds: list[int]) -> int:
@@ -158,4 +160,71 @@ def test_what_an_outside_runtime_leaves(tmp_path: Path, code: str, whose: str) -
     kept.ask(b"end")
     os.waitpid(kept.pid, 0)
     assert '"code":6' in (tmp_path / "exit.json").read_text()
+    kept.close()
+
+
+def listens_anew(kept: Kept, folder: Path) -> None:
+    """Its directory is made again, and it is told so."""
+    folder.mkdir()
+    watch = inotify.init()
+    inotify.add_watch(watch, str(folder), inotify.IN_MOVED_TO)
+    os.kill(kept.pid, keeper.ANEW)
+    while "keeper.sock" not in [name for _, _, name in inotify.read(watch)]:
+        assert select.select([watch], [], [], 10)[0]
+    os.close(watch)
+    os.close(kept.directory)
+    kept.directory = os.open(folder, os.O_PATH)
+    kept.client.close()
+    kept.client = kept.connect()
+
+
+def test_listens_where_its_directory_was_made_again(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    folder.mkdir()
+    kept = Kept(folder)
+    for _ in range(3):
+        assert process.home(kept.pid) == str(folder)
+        shutil.rmtree(folder)
+        listens_anew(kept, folder)
+        names, fds = kept.ask(b"get")
+        assert names == b"stdout\npidfd\n"
+        for fd in fds:
+            os.close(fd)
+    open_now = len(os.listdir(f"/proc/{kept.pid}/fd"))
+    os.kill(kept.pid, keeper.ANEW)
+    kept.ask(b"nonsense")
+    assert len(os.listdir(f"/proc/{kept.pid}/fd")) == open_now
+    kept.go()
+    kept.ask(b"end")
+    os.waitpid(kept.pid, 0)
+    assert '"code":5' in (folder / "exit.json").read_text()
+    kept.close()
+
+
+def test_an_exit_that_could_not_be_written_is_told_later(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    folder.mkdir()
+    kept = Kept(folder)
+    shutil.rmtree(folder)
+    kept.go()
+    assert select.select([kept.pidfd], [], [], 10)[0]
+    kept.ask(b"nonsense")  # it has seen the exit by the answer, or sees it soon
+    listens_anew(kept, folder)
+    kept.ask(b"end")
+    os.waitpid(kept.pid, 0)
+    assert '"code":5' in (folder / "exit.json").read_text()
+    kept.close()
+
+
+def test_told_to_listen_where_nothing_is(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    folder.mkdir()
+    kept = Kept(folder)
+    shutil.rmtree(folder)
+    os.kill(kept.pid, signal.SIGHUP)
+    assert kept.ask(b"nonsense")[0].startswith(b"error")
+    listens_anew(kept, folder)
+    kept.go()
+    kept.ask(b"end")
+    os.waitpid(kept.pid, 0)
     kept.close()

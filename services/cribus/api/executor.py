@@ -4,6 +4,8 @@ from cribus.api.verb import Empty, Message, Once, Verb
 
 SERVICE = "executor"
 STDIN = "dev.cribus.stdin"  # annotation of a runtime-spec: "true" when the standard input is kept for attach
+POD = "io.kubernetes.cri.sandbox-id"  # annotation: the pod's id
+HANDLER = "io.containerd.cri.runtime-handler"  # annotation: the pod's runtime handler, if it has a name
 
 
 class IdMap(Message, frozen=True):
@@ -35,6 +37,7 @@ class DeletePod(Message, frozen=True):
     """Kill what is left in the pod's cgroup, unpin, remove its cgroup and run directory. Idempotent."""
 
     pod: str
+    cgroup_parent: str = ""  # as the pod was made with, should what was written down be lost
 
 
 class Create(Message, frozen=True):
@@ -139,6 +142,7 @@ class Handlers(Message, frozen=True):
 class States(Message, frozen=True):
     containers: list[State] = []
     pods: list[str] = []  # pods with a run directory
+    dead: list[str] = []  # of these, pods that have nothing but files: the host went down since they were made
 
 
 CREATE_POD = Verb(SERVICE, "create_pod", CreatePod, PodCreated)

@@ -5,6 +5,7 @@ from cribus.api.verb import Addressed, Empty, Message, Prompt
 
 SERVICE = "shim"
 GOING = "going"  # in the container's run directory, once its init may execute the program
+TAKEN = "take.json"  # in the container's run directory: what a shim was told by `TAKE`
 
 
 class Take(Message, frozen=True):

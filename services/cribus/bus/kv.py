@@ -5,9 +5,11 @@ Loading counts against the stream's own state: nats-py's watch can say "that was
 first value, and a reconcile that believed it would see no containers.
 """
 
+from collections.abc import Callable
+
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, KeyValueConfig, StorageType
-from nats.js.errors import NotFoundError
+from nats.js.errors import NoStreamResponseError, NotFoundError
 
 from cribus.bus import subjects
 from cribus.bus.connection import Connection
@@ -23,6 +25,7 @@ class Records:
         self._connection = connection
         self._bucket = subjects.bucket(connection.node)
         self._stream = f"KV_{self._bucket}"
+        self.on_made: list[Callable[[], None]] = []  # called when the bucket was not there, and was made
 
     @property
     def _js(self) -> JetStreamContext:
@@ -40,6 +43,8 @@ class Records:
             except NotFoundError:
                 config = KeyValueConfig(bucket=self._bucket, storage=StorageType.FILE, direct=True, history=1)
                 await self._js.create_key_value(config)
+                for callback in list(self.on_made):
+                    callback()
 
         await self._connection.while_up(attempt)
 
@@ -49,7 +54,7 @@ class Records:
         async def attempt() -> int:
             try:
                 return (await self._js.publish(self._subject(key), value, stream=self._stream)).seq
-            except NotFoundError:
+            except (NotFoundError, NoStreamResponseError):
                 await self.ensure()  # someone deleted the store under us; what we hold is the truth
                 raise
 
@@ -59,7 +64,10 @@ class Records:
         """Remove a record without a trace. Idempotent. Raises Unavailable."""
 
         async def attempt() -> None:
-            await self._js.purge_stream(self._stream, subject=self._subject(key))
+            try:
+                await self._js.purge_stream(self._stream, subject=self._subject(key))
+            except NotFoundError:
+                await self.ensure()  # with the store it is gone too
 
         await self._connection.while_up(attempt)
 
@@ -67,7 +75,11 @@ class Records:
         """Every record, by key. Raises Unavailable rather than answering fewer than there are."""
 
         async def attempt() -> dict[str, bytes]:
-            wanted = (await self._js.stream_info(self._stream)).state.messages
+            try:
+                wanted = (await self._js.stream_info(self._stream)).state.messages
+            except NotFoundError:
+                await self.ensure()
+                return {}
             return await self._read(wanted) if wanted else {}
 
         return await self._connection.while_up(attempt, LOAD)

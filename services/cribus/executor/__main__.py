@@ -28,6 +28,7 @@ async def main(server: forkserver.Server) -> int:
     from cribus.executor.node import Node
     from cribus.executor.plan import host
     from cribus.executor.watch import Keepers
+    from cribus.kept import Kept
 
     settings = config.load()
     log.setup("executor", node=settings.node, level=settings.log_level)
@@ -37,6 +38,7 @@ async def main(server: forkserver.Server) -> int:
     tree = open_tree(settings.cgroups.driver, settings.cgroups.root)
     node = Node(settings.run, server, tree, host.look())
     node.handlers = settings.handlers
+    node.kept = Kept(settings.root)
     server.on_orphan = functools.partial(state.orphaned, node)
     own.looks.append(Keepers(node).look)
     await containers.adopt(node)

@@ -15,7 +15,7 @@ from cribus import errors
 from cribus.api.executor import Checkpoint, Create, Created, Kill, Named, Resources
 from cribus.api.shim import GOING
 from cribus.api.verb import Empty
-from cribus.executor import ending, hooks, keepers, state
+from cribus.executor import ending, found, hooks, keepers, state
 from cribus.executor.criu import dump
 from cribus.executor.node import Node
 from cribus.executor.plan import hooks as planned
@@ -155,7 +155,7 @@ async def start(node: Node, request: Named) -> Empty:
         await asyncio.shield(setup)
     async with node.alone(request.container):
         bundle = node.bundle(request.container)
-        record = _known(node, request.container)
+        record = await found.known(node, request.container)
         _check(node, record)
         if not record.started_at:
             with _MARKED.of(request.container):
@@ -191,16 +191,10 @@ async def _poststart(node: Node, record: Record) -> None:
         raise
 
 
-def _known(node: Node, container: str) -> Record:
-    record = state.load(node.bundle(container))
-    if record is None:
-        raise errors.NotFound(f"container {container} is not known to the executor; create it first")
-    return record
-
-
 async def adopt(node: Node) -> None:
-    """After a restart: keep a pidfd of every container that runs, to be a witness of its exit; and ask about
-    those whose start nobody wrote down."""
+    """After a restart: find what runs, whatever became of its directory; keep a pidfd of each, to be a
+    witness of its exit; and ask about those whose start nobody wrote down."""
+    await found.restore_all(node)
     for one in state.every(node).containers:
         if one.status not in ("creating", "stopped"):
             try:
@@ -225,7 +219,7 @@ async def _ask_whether_started(node: Node, record: Record) -> None:
 
 async def kill(node: Node, request: Kill) -> Empty:
     """Signal init, or everybody. One that has ended already is no error."""
-    record = _known(node, request.container)
+    record = await found.known(node, request.container)
     with _SENT.of(request.container):
         await _send(node, record, request)
     return Empty()
@@ -256,6 +250,8 @@ async def delete(node: Node, request: Named) -> Empty:
     async with node.alone(request.container):
         bundle = node.bundle(request.container)
         record = state.load(bundle)
+        if record is None and request.container in node.held:  # it ran, and nobody has deleted it
+            record = await found.restore(node, request.container)
         if record is not None:
             await _unmake(node, record)
         with _REMOVED.of(request.container):
@@ -298,14 +294,14 @@ async def _poststop(node: Node, record: Record) -> None:
 
 async def pause(node: Node, request: Named) -> Empty:
     """Stop all its processes where they stand."""
-    record = _running(node, request.container)
+    record = await _running(node, request.container)
     await _runtime(record).pause(node, record)
     return Empty()
 
 
 async def resume(node: Node, request: Named) -> Empty:
     """Let them go on, once nobody writes them down any more."""
-    record = _running(node, request.container)
+    record = await _running(node, request.container)
     await dump.over(node.bundle(request.container))
     await _runtime(record).resume(node, record)
     return Empty()
@@ -315,7 +311,7 @@ async def checkpoint(node: Node, request: Checkpoint) -> Empty:
     """Have a paused container written down. Raises FailedPrecondition where the host or the container does not
     allow it, with the reason."""
     async with node.alone(request.container):
-        record = _running(node, request.container)
+        record = await _running(node, request.container)
         if not node.tree.frozen(record.cgroup):
             raise errors.FailedPrecondition(f"container {request.container} is not paused; pause it first")
         await dump.over(node.bundle(request.container))
@@ -323,8 +319,8 @@ async def checkpoint(node: Node, request: Checkpoint) -> Empty:
     return Empty()
 
 
-def _running(node: Node, container: str) -> Record:
-    record = _known(node, container)
+async def _running(node: Node, container: str) -> Record:
+    record = await found.known(node, container)
     if not state.alive(record):
         raise errors.FailedPrecondition(f"container {container} does not run")
     return record
@@ -332,6 +328,6 @@ def _running(node: Node, container: str) -> Record:
 
 async def update(node: Node, request: Resources) -> Empty:
     """Change limits; what is not named stays."""
-    record = _running(node, request.container)
+    record = await _running(node, request.container)
     await _runtime(record).update(node, record, dict(request.resources))
     return Empty()

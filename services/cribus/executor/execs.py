@@ -11,7 +11,7 @@ from typing import Any
 
 from cribus import errors
 from cribus.api.executor import Exec, Execed
-from cribus.executor import state, waiting
+from cribus.executor import found, state, waiting
 from cribus.executor.child import failure
 from cribus.executor.node import Node
 from cribus.executor.plan import build, exec
@@ -31,9 +31,7 @@ _EXECUTED = Step("executor.exec.executed")
 
 async def run(node: Node, request: Exec) -> Execed:
     """Fork it, and wait until it executes. Raises what the kernel said when it cannot."""
-    record = state.load(node.bundle(request.container))
-    if record is None:
-        raise errors.NotFound(f"container {request.container} is not known to the executor")
+    record = await found.known(node, request.container)
     status = state.read(node, request.container).status
     if status != "running":
         raise errors.FailedPrecondition(f"container {request.container} is {status}; a process needs a running one")

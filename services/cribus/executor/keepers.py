@@ -8,11 +8,10 @@ import socket
 from cribus.errors import Aborted, DeadlineExceeded, FailedPrecondition
 from cribus.executor import ending, waiting
 from cribus.executor.node import Held, Node
-from cribus.keeper import SOCKET
+from cribus.keeper import ALIVE, SOCKET
 from cribus.linux import fds as descriptors
 from cribus.linux import process
 
-ALIVE = "alive"  # a fifo that every keeper of the container has open for writing
 _PATIENCE = 5.0  # seconds: a keeper does nothing that takes long
 _ROUND = 1.0  # seconds after which one that has not gone is told again
 

@@ -14,6 +14,7 @@ from cribus.config import Handler
 from cribus.errors import FailedPrecondition
 from cribus.executor.plan.host import Host
 from cribus.forkserver import Server
+from cribus.kept import Kept
 
 
 class Held(NamedTuple):
@@ -28,6 +29,7 @@ class Node:
 
     def __init__(self, run: str, server: Server, tree: Tree, host: Host) -> None:
         self.run = run
+        self.kept = Kept("")
         self.server = server
         self.keepers = Function(server, "cribus.keeper:main")
         self.pods = Function(server, "cribus.executor.child.pod:main")

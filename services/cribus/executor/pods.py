@@ -66,8 +66,8 @@ async def create(node: Node, request: CreatePod) -> PodCreated:
 async def delete(node: Node, request: DeletePod) -> Empty:
     """Kill what is left, unpin, remove. Idempotent."""
     async with node.alone(request.pod):
-        record = _load(node, request.pod)
-        await _unmake(node, request.pod, record.get("cgroup", ""))
+        cgroup = _load(node, request.pod).get("cgroup") or node.tree.pod_path(request.cgroup_parent, request.pod)
+        await _unmake(node, request.pod, cgroup)
         with _REMOVED.of(request.pod):
             node.remove(node.pod(request.pod))
     return Empty()

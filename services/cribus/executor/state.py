@@ -67,7 +67,7 @@ def exit_of(node: Node, container: str) -> dict[str, int]:
     that nobody has reaped too, and the executor writes it down in the keeper's place.
     """
     bundle = node.bundle(container)
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, ValueError):
         found: dict[str, int] = json.loads(files.read(f"{bundle}/{EXIT}"))
         return found
     held = node.held.get(container)
@@ -151,7 +151,17 @@ def every(node: Node) -> States:
     for id in _names(f"{node.run}/containers"):
         with contextlib.suppress(NotFound):  # not created yet, or deleted meanwhile
             containers.append(read(node, id))
-    return States(containers=containers, pods=_names(f"{node.run}/pods"))
+    pods = _names(f"{node.run}/pods")
+    return States(containers=containers, pods=pods, dead=[pod for pod in pods if not mounted(node, pod)])
+
+
+def mounted(node: Node, pod: str) -> bool:
+    """Whether the pod's shared memory, which each has, is mounted: a run directory on a disk outlives a boot."""
+    folder = node.pod(pod)
+    try:
+        return os.stat(f"{folder}/shm").st_dev != os.stat(folder).st_dev
+    except FileNotFoundError:
+        return False
 
 
 def _names(directory: str) -> list[str]:

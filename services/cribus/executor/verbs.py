@@ -6,7 +6,7 @@ from typing import Any
 from cribus.api import executor
 from cribus.api.executor import Criu, Handlers, Named, State, States
 from cribus.api.verb import Empty, Verb
-from cribus.executor import containers, execs, pods, state
+from cribus.executor import containers, execs, found, pods, state
 from cribus.executor.criu import program
 from cribus.executor.node import Node
 from cribus.executor.runtimes import features
@@ -16,6 +16,7 @@ def table(node: Node) -> dict[Verb[Any, Any], Callable[[Any], Awaitable[Any]]]:
     """For bus.serve."""
 
     async def one(request: Named) -> State:
+        await found.known(node, request.container)
         return state.read(node, request.container)
 
     async def every(request: Empty) -> States:

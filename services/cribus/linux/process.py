@@ -3,6 +3,7 @@
 import ctypes
 import fcntl
 import os
+import signal
 import struct
 
 from cribus.linux import libc
@@ -67,21 +68,11 @@ def zombie_exit(pidfd: int) -> int | None:
 
     Source: proc_pid_stat(5), field 52, which only a zombie of ours or a capable reader shows.
     """
-    pid = _pid_of(pidfd)
+    pid = pid_of(pidfd)
     fields = _stat(pid) if pid > 0 else []
-    if not fields or fields[0] != b"Z" or _pid_of(pidfd) != pid:  # reaped meanwhile: that pid may be another's
+    if not fields or fields[0] != b"Z" or pid_of(pidfd) != pid:  # reaped meanwhile: that pid may be another's
         return None
     return int(fields[49])
-
-
-def _pid_of(pidfd: int) -> int:
-    """0 or less when it was reaped."""
-    try:
-        with open(f"/proc/self/fdinfo/{pidfd}", "rb", buffering=0) as file:
-            text = file.read()
-    except FileNotFoundError:
-        return 0
-    return next((int(line[4:]) for line in text.splitlines() if line.startswith(b"Pid:")), 0)
 
 
 def remembers_exits() -> bool:
@@ -154,6 +145,54 @@ def pdeathsig(number: int) -> None:
 def set_name(name: str) -> None:
     """What ps calls this process (15 bytes at most count)."""
     prctl(PR_SET_NAME, os.fsencode(name)[:15] + b"\0")
+
+
+def named(name: str) -> list[int]:
+    """Processes of this mount namespace that ps calls so; with a name that ends in ":", all that begin so.
+
+    What a container calls its own processes does not matter: they are in mount namespaces of their own.
+    """
+    ours = os.stat("/proc/self/ns/mnt").st_ino
+    found = []
+    for pid in [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]:
+        try:
+            with open(f"/proc/{pid}/comm", "rb", buffering=0) as file:
+                called = os.fsdecode(file.read().rstrip(b"\n"))
+            if (called == name or (name[-1:] == ":" and called.startswith(name))) and (
+                os.stat(f"/proc/{pid}/ns/mnt").st_ino == ours
+            ):
+                found.append(pid)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def home(pid: int) -> str:
+    """A process's working directory, by the name that it had, should it have been deleted; "" when it is gone."""
+    try:
+        return os.readlink(f"/proc/{pid}/cwd").removesuffix(" (deleted)")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def pid_of(pidfd: int) -> int:
+    """0 or less when it was reaped."""
+    try:
+        with open(f"/proc/self/fdinfo/{pidfd}", "rb", buffering=0) as file:
+            text = file.read()
+    except FileNotFoundError:
+        return 0
+    return next((int(line[4:]) for line in text.splitlines() if line.startswith(b"Pid:")), 0)
+
+
+def signal_fd(number: int) -> int:
+    """A non-blocking, close-on-exec descriptor from which this signal is read; it is blocked from now on.
+
+    Source: signalfd(2). Raises OSError.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+    mask = struct.pack("Q", 1 << (number - 1))
+    return libc.call("signalfd4", libc.SYS_SIGNALFD4, -1, mask, len(mask), os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def set_title(title: str) -> None:

@@ -9,6 +9,7 @@ from cribus import config, log, pulse
 from cribus.api import events
 from cribus.bus import service
 from cribus.errors import CribusError
+from cribus.kept import Kept
 from cribus.manager import container_stop, container_update, exits, hangs, verbs
 from cribus.manager.ledger import Ledger
 from cribus.manager.node import Node
@@ -30,8 +31,10 @@ async def main() -> None:
     async with service.connect(settings, "manager") as bus:
         await bus.kv.ensure()
         await bus.trace.ensure()
-        ledger = Ledger(f"{settings.run}/records", bus.kv)
+        kept = Kept(settings.root)
+        ledger = Ledger(f"{settings.run}/records", bus.kv, lambda key: kept.has(key.partition(".")[2]))
         bus.connection.on_reconnect.append(ledger.doubt)
+        bus.kv.on_made.append(ledger.doubt)
         node = await open_node(settings, bus.call, bus.publish, ledger)
         node.listened = bus.connection.listened
         running = (follow_exits(bus, node), ledger.mirror(), bus.events.forward(news))

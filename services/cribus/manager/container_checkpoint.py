@@ -25,7 +25,6 @@ from cribus.errors import CribusError, DeadlineExceeded, FailedPrecondition, Inv
 from cribus.manager import container_status, expendable, podfiles
 from cribus.manager.node import Node
 from cribus.manager.records import Container, State
-from cribus.manager.spec_build import RECORD
 
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -175,10 +174,8 @@ async def capture(node: Node, record: Container, where: str) -> None:
 
 
 def _spec(node: Node, record: Container) -> dict[str, Any]:
-    """Its runtime-spec, without what is meant for us alone."""
     with open(f"{node.container_dir(record.id)}/config.json", "rb") as file:
         spec: dict[str, Any] = json.load(file)
-    spec["annotations"] = {name: text for name, text in spec["annotations"].items() if name != RECORD}
     return spec
 
 

@@ -166,14 +166,15 @@ async def set_up(node: Node, record: Container, pod: Sandbox) -> Container:
     spec = await cdi.inject(spec_build.build(wanted, identity), cdi.asked(record.config))
     record, spec = await _adjusted(node, record, pod, spec)
     _check(node, pod, spec)
-    kept = msgspec.structs.replace(record, state=State.CREATED)
-    spec["annotations"][spec_build.RECORD] = msgspec.json.encode(kept).decode()
     validate(spec)
     with _VOLUMES.of(record.id):
         await volumes.fill(wanted)
     with _SPEC.of(record.id):
         os.makedirs(node.container_dir(record.id), 0o711, exist_ok=True)
-        podfiles.write_atomic(f"{node.container_dir(record.id)}/config.json", sources.encode(spec), 0o600)
+        document = sources.encode(spec)
+        podfiles.write_atomic(f"{node.container_dir(record.id)}/config.json", document, 0o600)
+        kept = msgspec.structs.replace(record, state=State.CREATED)
+        node.kept.put(record.id, msgspec.json.encode(kept), document)
     return record
 
 

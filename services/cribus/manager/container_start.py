@@ -100,7 +100,7 @@ async def _start(node: Node, record: Container) -> None:
         started_at = time.time_ns()
         await _both(
             _done(_GO, record, node.call(executor.START, executor.Named(container=record.id))),
-            _done(_TAKE, record, node.call(shim.TAKE, _take(record), id=record.pod)),
+            _done(_TAKE, record, node.call(shim.TAKE, taking(record), id=record.pod)),
         )
     except Exception as error:
         await _failed(node, record, error)
@@ -142,7 +142,8 @@ async def _both(first: Awaitable[P], second: Awaitable[T]) -> tuple[P, T]:
     return cast(tuple[P, T], tuple(outcomes))
 
 
-def _take(record: Container) -> shim.Take:
+def taking(record: Container) -> shim.Take:
+    """What its pod's shim is told."""
     return shim.Take(
         container=record.id,
         pod=record.pod,

@@ -4,6 +4,8 @@ processes as the one teardown of its pod wants it."""
 import logging
 import signal
 
+import msgspec
+
 from cribus.api import executor, shim
 from cribus.api.cri.container import StopContainerRequest, StopContainerResponse
 from cribus.errors import DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
@@ -97,6 +99,9 @@ async def end(node: Node, record: Container) -> None:
         if known.state in exits.ALIVE:
             await kill(node, known)
         await release(node, known)
+        known = node.records.latest(record)
+        if known is not None:  # how it ended: the last one that knew it by itself, its keeper, has gone
+            node.kept.put(known.id, msgspec.json.encode(known))
 
 
 async def release(node: Node, record: Container) -> None:

@@ -66,11 +66,13 @@ async def _set(node: Node, id: str, asked: LinuxContainerResources, extra: dict[
     if record.state in exits.ALIVE:
         now = spec_resources.laid_over(spec_resources.resources(asked, node.host), extra)
         await node.call(executor.UPDATE, executor.Resources(container=record.id, resources=now))
-    _write_spec(node, record, limits)
-    return await lifecycle.change(node, record, resources=whole)
+    document = _write_spec(node, record, limits)
+    record = await lifecycle.change(node, record, resources=whole)
+    node.kept.put(record.id, msgspec.json.encode(record), document)
+    return record
 
 
-def _write_spec(node: Node, record: Container, limits: dict[str, Any]) -> None:
+def _write_spec(node: Node, record: Container, limits: dict[str, Any]) -> bytes:
     """The spec says what holds; a container that is not started yet is made by it."""
     path = f"{node.container_dir(record.id)}/config.json"
     try:
@@ -81,7 +83,9 @@ def _write_spec(node: Node, record: Container, limits: dict[str, Any]) -> None:
             f"container {record.id} was created before the host was started and cannot run any more; remove it"
         ) from error
     spec["linux"]["resources"] = spec_resources.laid_over(spec["linux"]["resources"], limits)
-    podfiles.write_atomic(path, json.dumps(spec).encode(), 0o600)
+    document = json.dumps(spec).encode()
+    podfiles.write_atomic(path, document, 0o600)
+    return document
 
 
 async def update_pod(node: Node, request: s.UpdatePodSandboxResourcesRequest) -> s.UpdatePodSandboxResourcesResponse:
@@ -105,5 +109,6 @@ async def update_pod(node: Node, request: s.UpdatePodSandboxResourcesRequest) ->
         limits = msgspec.to_builtins(spec_resources.resources(whole, node.host))
         await asyncio.to_thread(node.tree.change, record.cgroup, limits)
         record = await lifecycle.change(node, record, config=msgspec.structs.replace(record.config, linux=linux))
+        node.kept.put(record.id, msgspec.json.encode(record))
     await node.nri.tell(Event.POST_UPDATE_POD_SANDBOX, record)
     return s.UpdatePodSandboxResourcesResponse()

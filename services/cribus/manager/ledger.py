@@ -11,9 +11,11 @@ import asyncio
 import contextlib
 import logging
 import os
+from collections.abc import Callable
 from typing import Protocol
 
 from cribus.errors import ResourceExhausted, Unavailable
+from cribus.kept import whole
 from cribus.manager import podfiles
 from cribus.steps import Step
 
@@ -35,11 +37,13 @@ class KV(Protocol):
 
 
 class Ledger:
-    """Records by key, as bytes. `mirror` runs as a task."""
+    """Records by key, as bytes. `mirror` runs as a task. `stands` tells of a key without a file whether it was
+    lost: what was removed is gone from everywhere."""
 
-    def __init__(self, folder: str, kv: KV) -> None:
+    def __init__(self, folder: str, kv: KV, stands: Callable[[str], bool] = lambda key: False) -> None:
         self._folder = folder
         self._kv = kv
+        self._stands = stands
         self._changed: dict[str, bytes | None] = {}  # what the KV does not have yet; None: removed
         self._there: set[str] = set()  # keys that the KV may have
         self._doubted = False
@@ -57,9 +61,14 @@ class Ledger:
         return self._compared(behind)
 
     def _compared(self, behind: dict[str, bytes]) -> dict[str, bytes]:
-        """What the files say; where the KV says something else it will follow."""
+        """What the files say; where the KV says something else it will follow. A file that was lost or spoilt
+        is made again of what the KV has."""
         self._there |= behind.keys()
         found = self._read()
+        for key in [key for key in behind if key not in found and (self._spoilt(key) or self._stands(key))]:
+            _logger.warning("a record's file was lost; the KV has it", extra={"key": key})
+            podfiles.write_atomic(self._path(key), behind[key], 0o600)
+            found[key] = behind[key]
         for key in behind.keys() | found.keys():
             if behind.get(key) != found.get(key):
                 self._follow(key, found.get(key))
@@ -80,10 +89,16 @@ class Ledger:
         for name in os.listdir(self._folder):
             if name.endswith(".json"):
                 with open(f"{self._folder}/{name}", "rb") as file:
-                    found[name.removesuffix(".json")] = file.read()
+                    data = whole(file.read())
+                if data:
+                    found[name.removesuffix(".json")] = data
             elif name != _WHOLE:  # of a process that was killed while it wrote
                 os.unlink(f"{self._folder}/{name}")
         return found
+
+    def _spoilt(self, key: str) -> bool:
+        """For one that `_read` did not find: whether it has a file all the same."""
+        return os.path.exists(self._path(key))
 
     def _path(self, key: str) -> str:
         return f"{self._folder}/{key}.json"

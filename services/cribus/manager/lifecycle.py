@@ -110,6 +110,7 @@ async def gone(node: Node, record: Sandbox | Container) -> None:
         for kind in _last_words(known):
             await _tell(node.publish, news.of(node, known, kind, known.changed_at))
         with _FORGET[type(known)].of(known.id):
+            node.kept.drop(known.id)  # first: where it is there, the record was lost, not removed
             await node.records.delete(known)
 
 

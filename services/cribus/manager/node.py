@@ -10,6 +10,7 @@ from cribus.api.events import Event
 from cribus.api.verb import Call
 from cribus.cgroups.tree import Tree
 from cribus.config import Settings
+from cribus.kept import Kept
 from cribus.manager.host import Host
 from cribus.manager.looker import Looker
 from cribus.manager.names import Listened, Names
@@ -72,6 +73,7 @@ class Node:
         self.network = below.network
         self.tree = below.tree
         self.host = below.host
+        self.kept = Kept(settings.root)
         self.names = Names()
         self.listened: Listened = _always  # whether somebody waits where an answer went: the bus knows
         self.locks = Locks()

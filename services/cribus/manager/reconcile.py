@@ -1,12 +1,11 @@
 """At start: records, what the executor sees running, and what lies on disk are made to agree.
 
-Half-done operations are finished through the same teardown that requests use. What runs without a
-record gets its record back from the copies beside it (a pod's record.json, a container's
-config.json); only what has none is torn down. An empty KV is therefore no reason to end anything.
+Half-done operations are finished through the same teardown that requests use. What has no record gets
+one from what is kept of it on disk (kept.py); only what has neither is torn down. Lost records are
+therefore no reason to end anything.
 """
 
 import asyncio
-import json
 import logging
 import os
 import shutil
@@ -15,8 +14,9 @@ from collections.abc import Awaitable, Iterable
 
 import msgspec
 
-from cribus.api import executor, images, shimd
+from cribus.api import executor, images, shim, shimd
 from cribus.api.verb import Empty
+from cribus.kept import whole
 from cribus.manager import (
     container_checkpoint,
     container_create,
@@ -25,10 +25,10 @@ from cribus.manager import (
     exits,
     lifecycle,
     news,
+    podfiles,
     sandbox_remove,
     sandbox_run,
     sandbox_stop,
-    spec_build,
 )
 from cribus.manager.node import Node
 from cribus.manager.records import Container, Sandbox, State
@@ -48,9 +48,10 @@ async def reconcile(node: Node) -> None:
     await _tell_again(node)
     await _rebuild(node, seen.pods, states)
     await _each(_container(node, one, states) for one in list(node.records.containers.values()))
-    await _each(_pod(node, one, set(seen.pods)) for one in list(node.records.sandboxes.values()))
-    await _each(_shim(node, one, shims.pids) for one in list(node.records.sandboxes.values()))
-    await _orphans(node, shims.pids)
+    there = {one.pod for one in seen.containers if one.status != "stopped"} | set(seen.pods) - set(seen.dead)
+    await _each(_pod(node, one, there) for one in list(node.records.sandboxes.values()))
+    await _each(_shim(node, one, shims.pids, states) for one in list(node.records.sandboxes.values()))
+    await _orphans(node, shims.pids, set(states))
 
 
 async def _each(works: Iterable[Awaitable[None]]) -> None:
@@ -72,56 +73,66 @@ async def _each(works: Iterable[Awaitable[None]]) -> None:
 
 
 async def _rebuild(node: Node, pods: list[str], states: dict[str, executor.State]) -> None:
-    for id in pods:
-        if id not in node.records.sandboxes:
-            await _each([_rebuild_pod(node, id)])
-    there = _names(f"{node.settings.run}/containers")
-    for id in dict.fromkeys([*states, *there]):
-        if id not in node.records.containers:
-            await _each([_rebuild_container(node, id)])
+    """Pods before containers: a container whose pod is not known is nobody's."""
+    kept = node.kept.ids()
+    ids = [*kept, *pods, *states, *_names(f"{node.settings.run}/containers")]
+    lost = [id for id in dict.fromkeys(ids) if id not in node.records.sandboxes | node.records.containers]
+    found = {id: record for id in lost if (record := _kept(node, id)) is not None}
+    for kind in (Sandbox, Container):
+        await _each(_begin(node, one) for one in found.values() if isinstance(one, kind))
+    await _each(_nobodys(node, id, pods) for id in lost if id not in node.records.sandboxes | node.records.containers)
+    for record in (node.records.sandboxes | node.records.containers).values():
+        if record.id not in kept:
+            _keep(node, record)
 
 
-async def _rebuild_pod(node: Node, id: str) -> None:
-    record = _kept_pod(f"{node.pod_dir(id)}/record.json")
-    if record is not None and record.id == id:
-        _logger.warning("pod without a record: rebuilt", extra={"pod": id})
+async def _begin(node: Node, record: Sandbox | Container) -> None:
+    if isinstance(record, Sandbox) or record.pod in node.records.sandboxes:
+        _logger.warning("no record: rebuilt", extra={lifecycle.noun(record): record.id})
         await lifecycle.begin(node, record)
-    else:
-        _logger.warning("pod without a record or a copy of one: torn down", extra={"pod": id})
+
+
+async def _nobodys(node: Node, id: str, pods: list[str]) -> None:
+    _logger.warning("neither a record nor a copy of one: torn down", extra={"id": id})
+    if id in pods:
         await sandbox_stop.teardown(node, Sandbox(id=id))
-
-
-async def _rebuild_container(node: Node, id: str) -> None:
-    record = _kept_container(f"{node.container_dir(id)}/config.json")
-    if record is not None and record.id == id and record.pod in node.records.sandboxes:
-        _logger.warning("container without a record: rebuilt", extra={"container": id})
-        await lifecycle.begin(node, record)
     else:
-        _logger.warning("container without a record or a copy of one: torn down", extra={"container": id})
         await container_remove.teardown(node, Container(id=id, pod="", started_at=1))
+    node.kept.drop(id)
 
 
-def _kept_pod(path: str) -> Sandbox | None:
+def _kept(node: Node, id: str) -> Sandbox | Container | None:
+    """A container says in which pod it is; nothing else tells the two apart."""
+    data = node.kept.record(id)
+    try:
+        record: Sandbox | Container = msgspec.json.decode(data, type=Container)
+    except msgspec.MsgspecError:
+        try:
+            record = msgspec.json.decode(data, type=Sandbox)
+        except msgspec.MsgspecError:
+            return None
+    return record if record.id == id else None
+
+
+def _keep(node: Node, record: Sandbox | Container) -> None:
+    """Of an earlier version, or lost."""
+    if isinstance(record, Sandbox) and record.state is State.READY:
+        node.kept.put(record.id, msgspec.json.encode(record))
+    elif isinstance(record, Container) and record.state is not State.CREATING:
+        node.kept.put(record.id, msgspec.json.encode(record), _spec(node, record))
+
+
+def _spec(node: Node, record: Container) -> bytes:
+    return _read(f"{node.container_dir(record.id)}/config.json")
+
+
+def _read(path: str) -> bytes:
+    """Empty when it is not there, or spoilt."""
     try:
         with open(path, "rb") as file:
-            return msgspec.json.decode(file.read(), type=Sandbox)
+            return whole(file.read())
     except FileNotFoundError:
-        return None
-    except msgspec.MsgspecError as error:
-        _logger.error("unreadable copy of a record", extra={"path": path, "cause": str(error)})
-        return None
-
-
-def _kept_container(path: str) -> Container | None:
-    try:
-        with open(path, "rb") as file:
-            kept = json.load(file)["annotations"][spec_build.RECORD]
-        return msgspec.json.decode(kept, type=Container)
-    except FileNotFoundError:
-        return None
-    except (KeyError, ValueError, msgspec.MsgspecError) as error:
-        _logger.error("unreadable copy of a record", extra={"path": path, "cause": str(error)})
-        return None
+        return b""
 
 
 # What has one
@@ -129,6 +140,7 @@ def _kept_container(path: str) -> Container | None:
 
 async def _container(node: Node, record: Container, states: dict[str, executor.State]) -> None:
     state = states.get(record.id)
+    _restore_spec(node, record)
     if record.pod not in node.records.sandboxes or record.state is State.REMOVING:
         await container_remove.by_id(node, record.id)
     elif record.state is State.CREATING:
@@ -139,6 +151,16 @@ async def _container(node: Node, record: Container, states: dict[str, executor.S
         await _was_starting(node, record, state)
     elif record.state is State.STARTING:
         await container_start.as_created(node, record)
+
+
+def _restore_spec(node: Node, record: Container) -> None:
+    """The runtime-spec in the run directory, where it was lost or spoilt; what was not started needs it to."""
+    if record.state not in (State.CREATED, State.STARTING, *exits.ALIVE) or _spec(node, record):
+        return
+    spec = node.kept.spec(record.id)
+    if spec:
+        os.makedirs(node.container_dir(record.id), 0o711, exist_ok=True)
+        podfiles.write_atomic(f"{node.container_dir(record.id)}/config.json", spec, 0o600)
 
 
 async def _was_running(node: Node, record: Container, state: executor.State | None) -> None:
@@ -176,24 +198,30 @@ async def _pod(node: Node, record: Sandbox, there: set[str]) -> None:
         elif record.state is State.NOTREADY and not record.torn:
             await sandbox_stop.teardown(node, record)
             await lifecycle.change(node, record, torn=True)
+        elif record.state is State.READY and "hosts" not in _names(node.pod_dir(record.id)):
+            sandbox_run.write_files(node, record)
 
 
-async def _shim(node: Node, record: Sandbox, live: dict[str, int]) -> None:
+async def _shim(node: Node, record: Sandbox, live: dict[str, int], states: dict[str, executor.State]) -> None:
+    """One for each pod, and in it whatever ran, also what has ended: its last words may be in the pipes."""
     now = node.records.latest(record)
     if now is not None and now.state is State.READY and now.id not in live:
         await node.call(shimd.START_SHIM, shimd.StartShim(pod=now.id))
+    for one in node.records.in_pod(record.id):
+        if one.started_at and one.id in states and not _read(f"{node.container_dir(one.id)}/{shim.TAKEN}"):
+            await node.call(shim.TAKE, container_start.taking(one), id=record.id)
 
 
 # What belongs to nothing
 
 
-async def _orphans(node: Node, live: dict[str, int]) -> None:
+async def _orphans(node: Node, live: dict[str, int], run: set[str]) -> None:
     records = node.records
     stray = [pod for pod in live if pod not in records.sandboxes]
     await _each(_call_stop(node, pod) for pod in stray)
     layers = set(_names(f"{node.settings.root}/images/containers"))
     known = {name for one in records.containers.values() for name in (one.id, *one.volumes)}
-    await _each(_discard(node, name) for name in layers - known)
+    await _each(_discard(node, name) for name in layers - known - run)
     for name in set(_names(f"{node.settings.root}/volumes")) - records.containers.keys():
         await asyncio.to_thread(shutil.rmtree, node.volumes_dir(name), ignore_errors=True)
     attached = {one.id for one in records.sandboxes.values() if not one.torn and "net" in one.namespaces}

@@ -119,11 +119,18 @@ async def _pod(node: Node, record: Sandbox) -> Sandbox:
     return msgspec.structs.replace(record, ips=ips)
 
 
+def write_files(node: Node, record: Sandbox) -> None:
+    """Again, those of a pod that is ready: somebody deleted them."""
+    folder, hostname = node.pod_dir(record.id), hostname_of(node, record.config)
+    podfiles.write(folder, hostname, record.config.dns_config)
+    podfiles.write_hosts(folder, hostname, record.ips)
+
+
 async def _ready(node: Node, record: Sandbox) -> Sandbox:
-    # A second copy beside what runs: should KV lose the record, reconcile makes it anew from this.
+    # Should its record be lost, reconcile makes it anew from this.
     copy = msgspec.structs.replace(record, state=State.READY)
     with _COPY.of(record.id):
-        podfiles.write_atomic(f"{node.pod_dir(record.id)}/record.json", msgspec.json.encode(copy), 0o600)
+        node.kept.put(record.id, msgspec.json.encode(copy))
     return await lifecycle.move(
         node,
         record,

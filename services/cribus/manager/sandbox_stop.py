@@ -55,7 +55,8 @@ async def teardown(node: Node, record: Sandbox) -> None:
     await _all((_network(node, record), _shim(node, record)))
     # Last, because the shim is found by what is in the run directory, should shimd be killed just now.
     with _NAMESPACES.of(record.id):
-        await node.call(executor.DELETE_POD, executor.DeletePod(pod=record.id))
+        parent = record.config.linux.cgroup_parent if record.config.linux else ""
+        await node.call(executor.DELETE_POD, executor.DeletePod(pod=record.id, cgroup_parent=parent))
     with _FILES.of(record.id):
         _delete(node.pod_dir(record.id))
 

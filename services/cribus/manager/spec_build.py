@@ -5,7 +5,7 @@ from cribus.api.cri.container import ContainerConfig
 from cribus.api.cri.sandbox import PodSandboxMetadata
 from cribus.api.cri.security import LinuxContainerResources
 from cribus.api.cri.values import NamespaceMode
-from cribus.api.executor import STDIN
+from cribus.api.executor import HANDLER, POD, STDIN
 from cribus.errors import InvalidArgument
 from cribus.manager import security, spec_namespaces, spec_resources, users
 from cribus.manager.spec_mounts import mappings, mounts, root_propagation
@@ -14,7 +14,6 @@ from cribus.oci import runtime_spec
 from cribus.oci.runtime_spec import DeviceRule, Linux, Process, Resources, Spec
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-RECORD = "dev.cribus.record"  # annotation that CreateContainer adds: from it a lost record is rebuilt
 
 
 def build(wanted: Wanted, identity: users.Identity) -> Spec:
@@ -135,10 +134,11 @@ def _annotations(wanted: Wanted) -> dict[str, str]:
     metadata, image = wanted.config.metadata, wanted.config.image
     return {
         **({STDIN: "true"} if wanted.config.stdin else {}),
+        **({HANDLER: wanted.pod.handler} if wanted.pod.handler else {}),
         "io.kubernetes.cri.container-type": "container",
         "io.kubernetes.cri.container-name": metadata.name if metadata else "",
         "io.kubernetes.cri.image-name": (image.user_specified_image or image.image) if image else "",
-        "io.kubernetes.cri.sandbox-id": wanted.pod.id,
+        POD: wanted.pod.id,
         "io.kubernetes.cri.sandbox-name": pod.name,
         "io.kubernetes.cri.sandbox-namespace": pod.namespace,
         "io.kubernetes.cri.sandbox-uid": pod.uid,

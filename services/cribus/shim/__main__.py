@@ -36,7 +36,8 @@ def main(request: dict[str, Any], fds: list[int]) -> int:
     SEQPACKET socket}.
 
     On that socket comes one packet, a pod's id with the write end of a pipe, to which one byte is
-    written when the pod's shim answers on the bus. It may come at once, or long after this process
+    written when the pod's shim answers on the bus. If who orders knows them, the ids of the containers
+    that earlier shims of the pod may have had follow, one a line. It may come at once, or long after this process
     has connected to the bus; without one, when the other end closes, the process ends.
 
     SIGKILL is as good an end as any: what must not be lost is in the keeper and the run directory.
@@ -83,11 +84,12 @@ class _Life:
         said, passed = descriptors.recv(self._orders, 1)
         self._orders.close()
         if said:
-            self._begin(said.decode(), passed[0])
+            pod, *containers = said.decode().split("\n")
+            self._begin(pod, passed[0], [id for id in containers if id] if containers else None)
         else:
             self._loop.stop()
 
-    def _begin(self, pod: str, ready: int) -> None:
+    def _begin(self, pod: str, ready: int, among: list[str] | None) -> None:
         """Be the shim of this pod. Raises FailedPrecondition when it has one."""
         loop, slim, folder = self._loop, self._slim, f"{self._run}/pods/{pod}"
         self._pod = pod
@@ -96,13 +98,14 @@ class _Life:
         process.set_title(f"shim {self._run} {pod}")
         with _CLAIMED.of(pod):
             claimed = _claimed(folder)
+        os.fchdir(claimed)  # tells whose shim this is, also when the directory was deleted (shimd/adopt.py)
         news = News(self._run, pod, lambda event, done: verbs.tell(slim, event, done))
         care = Care(loop, self._run, news)
         yard = Yard(loop, Door(loop, claimed, pod), care.tools, functools.partial(verbs.fork, slim))
         if _wanted(loop, folder):
             with _CONTINUED.of(pod):
                 self._shim = verbs.Shim(slim, care, yard)
-                self._shim.continued()
+                self._shim.continued(among)
             _tell_when_up(slim, ready)
 
 

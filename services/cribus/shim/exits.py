@@ -17,6 +17,7 @@ from cribus.api.events import Event
 from cribus.api.shim import GOING
 from cribus.cgroups import oom
 from cribus.linux import files, inotify, process
+from cribus.shim import written
 from cribus.shim.loop import READ, Loop, Timer
 from cribus.shim.note import note
 from cribus.steps import Step
@@ -39,6 +40,12 @@ class Exit(msgspec.Struct, frozen=True):
     at: int
     signal: int = 0
     known: bool = True
+
+
+class _State(msgspec.Struct):
+    """What is needed of the executor's state.json."""
+
+    cgroup: str = ""
 
 
 def of_status(status: int) -> Exit:
@@ -141,10 +148,7 @@ def began(folder: str) -> bool:
 
 
 def _from_keeper(folder: str) -> Exit | None:
-    try:
-        return msgspec.json.decode(files.read(f"{folder}/exit.json"), type=Exit)
-    except FileNotFoundError:
-        return None
+    return written.read(f"{folder}/exit.json", Exit)
 
 
 class News:
@@ -169,8 +173,10 @@ class News:
         os.makedirs(self._folder, exist_ok=True)
         for name in os.listdir(self._folder):
             if name.endswith(".json"):
-                event = msgspec.json.decode(files.read(f"{self._folder}/{name}"), type=Event)
-                if event.kind == events.EXITED:
+                event = written.read(f"{self._folder}/{name}", Event)
+                if event is None:  # an exit that it told of is told again by who takes its container
+                    _unlink(f"{self._folder}/{name}")
+                elif event.kind == events.EXITED:
                     self._send(event)
                 else:
                     self._send_other(f"{self._folder}/{name}", event)
@@ -188,6 +194,7 @@ class News:
             oom=_out_of_memory(f"{self._containers}/{container}"),
         )
         with _KEPT.of(container):
+            os.makedirs(self._folder, exist_ok=True)  # somebody may have emptied the run directory
             files.write_atomic(self._file(container), msgspec.json.encode(event))
         self._send(event)
 
@@ -223,11 +230,8 @@ class News:
 
 def _out_of_memory(folder: str) -> bool:
     """Whether the OOM killer struck in the container's cgroup, which the executor's state names."""
-    try:
-        cgroup = msgspec.json.decode(files.read(f"{folder}/state.json")).get("cgroup", "")
-    except FileNotFoundError:
-        return False
-    return bool(cgroup) and oom.killed(cgroup)
+    state = written.read(f"{folder}/state.json", _State)
+    return state is not None and bool(state.cgroup) and oom.killed(state.cgroup)
 
 
 def _unlink(path: str) -> None:

@@ -18,12 +18,12 @@ import msgspec
 from cribus import keeper
 from cribus.api.shim import Take
 from cribus.linux import fds as descriptors
-from cribus.linux import files, inotify, process
+from cribus.linux import inotify, process
+from cribus.shim import written
 from cribus.steps import Step, kept
 
 ORPHAN = "orphan"  # what a keeper holds under this name says that it is not init's parent
 RESCUED = "rescued"  # and this, that all that was held before was lost
-ALIVE = "alive"  # a fifo that every keeper of the container has open for writing (executor/keepers.py)
 _PATIENCE = 5.0  # seconds until it listens
 _LISTENS = Step("shim.stand-in.listens")
 
@@ -39,8 +39,8 @@ def start(folder: str, hold: dict[str, int]) -> socket.socket:
     """Start one that holds these, serving in the container's run directory: a connection to it. Raises OSError."""
     run = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     with contextlib.suppress(FileExistsError):
-        os.mkfifo(f"{folder}/{ALIVE}", 0o600)
-    alive = os.open(f"{folder}/{ALIVE}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.mkfifo(f"{folder}/{keeper.ALIVE}", 0o600)
+    alive = os.open(f"{folder}/{keeper.ALIVE}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     listens, ready = os.pipe2(os.O_CLOEXEC)
     try:
         between = os.fork()
@@ -76,8 +76,8 @@ def _be(folder: str, ends: tuple[int, int], hold: dict[str, int]) -> None:
 def come(folder: str) -> bool:
     """Wait for a keeper that an earlier shim was just starting when it was killed: whether there is one."""
     with contextlib.suppress(FileExistsError):
-        os.mkfifo(f"{folder}/{ALIVE}", 0o600)
-    fds = [os.open(f"{folder}/{ALIVE}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), inotify.init()]
+        os.mkfifo(f"{folder}/{keeper.ALIVE}", 0o600)
+    fds = [os.open(f"{folder}/{keeper.ALIVE}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), inotify.init()]
     try:
         inotify.add_watch(fds[1], folder, inotify.IN_MOVED_TO)
         end = time.monotonic() + _PATIENCE
@@ -116,10 +116,10 @@ def rescued(folder: str, take: Take) -> dict[str, int]:
 
     Empty when it does not run. What was in the shim's stages is lost, and a terminal has hung up.
     """
+    known = written.read(f"{folder}/state.json", _State) or _State()
     try:
-        known = msgspec.json.decode(files.read(f"{folder}/state.json"), type=_State)
         pidfd = process.pidfd_open(known.pid) if known.pid else -1
-    except (FileNotFoundError, ProcessLookupError):
+    except ProcessLookupError:
         return {}
     if pidfd < 0 or not process.is_running(known.pid, known.started):
         if pidfd >= 0:

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from cribus.api.shim import Take
+from cribus.api.shim import TAKEN, Take
 from cribus.errors import Aborted, FailedPrecondition, Internal, ResourceExhausted
 from cribus.linux import files
-from cribus.shim import crilog, exits, keepers, memo, pump, stand_in
+from cribus.shim import crilog, exits, keepers, memo, pump, stand_in, written
 from cribus.shim.attach import Attach, Follower, Place
 from cribus.shim.crilog import LogFile
 from cribus.shim.exits import Death, Exit, News
@@ -26,7 +26,6 @@ from cribus.shim.pump import Pump
 from cribus.shim.session import STDERR, STDOUT, Sender
 from cribus.steps import Step
 
-TAKE = "take.json"
 _LOGS = "log."
 _KEEPERS = 5  # that may be killed while one is asked
 _CHANNELS = {"stdout": STDOUT, "stderr": STDERR, "console": STDOUT}
@@ -239,14 +238,17 @@ class Container:
         note("keeper is gone", container=self.id)
         self._orphan = True
         logs = {_log_name(log): log.fd for log in self.logs}
-        try:
-            self.keeper.sock = stand_in.start(
-                self._care.folder(self.id), {**self._fds, **logs, **self.keeper.of_sessions()}
-            )
-        except OSError as error:
-            note("no keeper can be put in its place", container=self.id, cause=str(error))
+        hold = {**self._fds, **logs, **self.keeper.of_sessions()}
+        for left in reversed(range(_KEEPERS)):
+            try:
+                self.keeper.sock = stand_in.start(self._care.folder(self.id), hold)
+            except OSError as error:
+                if left and isinstance(error, ConnectionError):  # it was killed before we had spoken to it
+                    continue
+                note("no keeper can be put in its place", container=self.id, cause=str(error))
+                return
+            self._watch_keeper()
             return
-        self._watch_keeper()
 
     def _ended(self, exit: Exit) -> None:
         """Init is dead. What it wrote is in the pipes: log it all, then tell."""
@@ -332,7 +334,7 @@ class Container:
         for fd in self._fds.values():
             os.close(fd)
         with _UNTAKEN.of(self.id), contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{self._care.folder(self.id)}/{TAKE}")
+            os.unlink(f"{self._care.folder(self.id)}/{TAKEN}")
         with _FORGOTTEN.of(self.id):
             self._care.news.forget(self.id)
 
@@ -357,7 +359,7 @@ def take(care: Care, request: Take) -> Container:
     with _KEEPER.of(request.container):
         keeper = _keeper(folder, request)
     with _TAKEN.of(request.container):
-        files.write_atomic(f"{folder}/{TAKE}", msgspec.json.encode(request))
+        files.write_atomic(f"{folder}/{TAKEN}", msgspec.json.encode(request))
     try:
         return Container(care, request, keeper)
     except (BrokenPipeError, ConnectionResetError) as error:
@@ -372,7 +374,7 @@ def _keeper(folder: str, request: Take) -> tuple[Keeper, dict[str, int]]:
         try:
             keeper = keepers.connect(folder)
         except (Aborted, FailedPrecondition):
-            if not os.path.exists(f"{folder}/{TAKE}"):
+            if not os.path.exists(f"{folder}/{TAKEN}"):
                 raise
             keeper = keepers.connect(folder) if stand_in.come(folder) else _rescued(folder, request)
         try:
@@ -399,15 +401,12 @@ def _rescued(folder: str, request: Take) -> Keeper:
             os.close(fd)
 
 
-def remembered(care: Care, pod: str) -> list[Take]:
-    """What earlier shims of this pod had taken."""
+def remembered(care: Care, pod: str, among: list[str] | None) -> list[Take]:
+    """What earlier shims of this pod had taken, of these containers or of all."""
     found = []
-    for name in _listed(f"{care.run}/containers"):
-        try:
-            take = msgspec.json.decode(files.read(f"{care.folder(name)}/{TAKE}"), type=Take)
-        except FileNotFoundError:
-            continue
-        if take.pod == pod:
+    for name in _listed(f"{care.run}/containers") if among is None else among:
+        take = written.read(f"{care.folder(name)}/{TAKEN}", Take)
+        if take is not None and take.pod == pod:
             found.append(take)
     return found
 

@@ -116,9 +116,10 @@ class Shim:
             shim.REOPEN_LOG: self._reopen_log,
         }
 
-    def continued(self) -> None:
-        """Take over what earlier shims of the pod had, and go on telling their news."""
-        remembered = [] if self._care.news.first() else taken.remembered(self._care, self._yard.door.pod)
+    def continued(self, among: list[str] | None) -> None:
+        """Take over what earlier shims of the pod had, of these containers or of all, and go on telling their
+        news."""
+        remembered = [] if self._care.news.first() else taken.remembered(self._care, self._yard.door.pod, among)
         for take in remembered:
             try:
                 self._add(take)

@@ -37,8 +37,8 @@ async def main(server: forkserver.Server) -> int:
 
     ahead = Ahead(lambda orders: server.run("cribus.shim.__main__:main", common, [orders]))
 
-    async def spawn(pod: str, ready: int) -> Shim:
-        child = await ahead.order(pod.encode(), [ready])
+    async def spawn(order: str, ready: int) -> Shim:
+        child = await ahead.order(order.encode(), [ready])
         return Shim(child.pid, child.pidfd)
 
     news: asyncio.Queue[Event] = asyncio.Queue()

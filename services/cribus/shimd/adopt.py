@@ -5,6 +5,7 @@ it answers after the pidfd was opened: then the pidfd is that very process.
 """
 
 import asyncio
+import contextlib
 import os
 import select
 import socket
@@ -61,6 +62,22 @@ async def find(folder: str) -> Shim | None:
             await gone(shim)
         os.close(shim.pidfd)
         return None
+
+
+def lost(run: str, known: set[int]) -> list[Shim]:
+    """Shims of this node that live, but are none of these: their directories were deleted under them, or
+    shimd was killed while it stopped them. Each of their pods may have another shim by now."""
+    found = []
+    for pid in process.named("shim:"):
+        if pid in known:
+            continue
+        with contextlib.suppress(ProcessLookupError):
+            shim = Shim(pid, process.pidfd_open(pid))
+            if os.path.dirname(process.home(pid)) == f"{run}/pods":
+                found.append(shim)
+            else:
+                os.close(shim.pidfd)
+    return found
 
 
 async def healthy(folder: str) -> bool:

@@ -3,6 +3,9 @@
 import contextlib
 import os
 
+import msgspec
+
+from cribus.api.shim import TAKEN, Take
 from cribus.linux import files
 
 ENTRY = "shim.json"
@@ -10,6 +13,7 @@ ENTRY = "shim.json"
 
 class Roster:
     def __init__(self, run: str) -> None:
+        self.run = run
         self._pods = f"{run}/pods"
 
     def folder(self, pod: str) -> str:
@@ -26,8 +30,25 @@ class Roster:
             os.unlink(f"{self.folder(pod)}/{ENTRY}")
 
     def wanted(self) -> list[str]:
-        try:
-            names = os.listdir(self._pods)
-        except FileNotFoundError:
-            return []
-        return sorted(name for name in names if os.path.exists(f"{self._pods}/{name}/{ENTRY}"))
+        return sorted(name for name in _listed(self._pods) if self.wants(name))
+
+    def wants(self, pod: str) -> bool:
+        return os.path.exists(f"{self.folder(pod)}/{ENTRY}")
+
+    def taken(self) -> dict[str, list[str]]:
+        """The containers that shims took, by pod: read once, where many shims start and each would read all."""
+        found: dict[str, list[str]] = {}
+        for container in _listed(f"{self.run}/containers"):
+            try:
+                take = msgspec.json.decode(files.read(f"{self.run}/containers/{container}/{TAKEN}"), type=Take)
+            except (FileNotFoundError, msgspec.DecodeError):  # not taken, or to be taken again
+                continue
+            found.setdefault(take.pod, []).append(take.container)
+        return found
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []

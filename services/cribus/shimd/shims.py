@@ -29,7 +29,7 @@ _FREE = 2  # deaths in a row that are followed by a start at once
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0  # seconds, doubled from death to death
 _logger = logging.getLogger(__name__)
 
-Spawn = Callable[[str, int], Awaitable[Shim]]  # (pod, descriptor to which the shim says that it is ready)
+Spawn = Callable[[str, int], Awaitable[Shim]]  # (order, descriptor to which the shim says that it is ready)
 _WANTED = Step("shimd.start.wanted")
 _FORKED = Step("shimd.start.forked")
 _UP = Step("shimd.start.up")
@@ -49,6 +49,7 @@ class _Post:
         self.how = ""  # why it was killed, if it was
         self.task: asyncio.Task[None] | None = None
         self.lost: _Lost | None = None  # the shim before, until its successor is ready
+        self.order = pod  # what the next shim is told (shim/__main__.py)
 
     def lose(self, lost: "_Lost | None") -> None:
         """Remember the shim that is no more, or forget it."""
@@ -87,13 +88,18 @@ class Shims:
         self._posts: dict[str, _Post] = {}
 
     async def adopt(self) -> None:
-        """Find the shims that live, start those that should. Returns when all of the former are found."""
-        await asyncio.gather(*(self._adopt(pod) for pod in self._roster.wanted()))
-
-    async def _adopt(self, pod: str) -> None:
-        found = await adopt.find(self._roster.folder(pod))
-        if pod not in self._posts:
-            self._open(pod, found).lose(None if found else _Lost(0, -1, "it was gone when shimd started"))
+        """Find the shims that live, start those that should. Returns when all of the former are found, and
+        those that nobody can find any more have ended."""
+        wanted = self._roster.wanted()
+        found = await asyncio.gather(*(adopt.find(self._roster.folder(pod)) for pod in wanted))
+        known = {shim.pid for shim in found if shim is not None}
+        await asyncio.gather(*(_ended(shim) for shim in adopt.lost(self._roster.run, known)))
+        taken = self._roster.taken() if len(known) < len(wanted) else {}
+        for pod, shim in zip(wanted, found, strict=True):
+            post = self._open(pod, shim)
+            if shim is None:
+                post.lose(_Lost(0, -1, "it was gone when shimd started"))
+                post.order = "\n".join([pod, *(taken.get(pod) or [""])])
 
     def _open(self, pod: str, found: Shim | None) -> _Post:
         post = self._posts[pod] = _Post(pod)
@@ -187,10 +193,13 @@ class Shims:
             post.ready.set()
             post.lose(None)
             return
+        if not self._roster.wants(post.pod):
+            self._roster.want(post.pod)  # somebody deleted the order; it still holds
+        order, post.order = post.order, post.pod
         read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             with _FORKED.of(post.pod):
-                shim = await self._spawn(post.pod, write)
+                shim = await self._spawn(order, write)
         except OSError as error:
             _logger.error("shim cannot be started", extra={"pod": post.pod, "cause": str(error)})
             os.close(read)

@@ -28,3 +28,20 @@ def test_records_are_whole_after_a_kill_of_the_server(with_server: Any) -> None:
             assert (await bus.kv._js.stream_info("KV_cribus_unit")).state.messages == 0
 
     with_server(scenario)
+
+
+def test_a_bucket_that_is_deleted_is_made_again(with_server: Any) -> None:
+    async def scenario(server: Any) -> None:
+        async with service.connect(server.settings, "manager") as bus:
+            await bus.kv.ensure()
+            made: list[int] = []
+            bus.kv.on_made.append(lambda: made.append(1))
+            await bus.kv.put("sandboxes.a", b"a")
+            assert made == []
+            for again in (bus.kv.put("sandboxes.b", b"b"), bus.kv.delete("sandboxes.a"), bus.kv.load_all()):
+                await bus.connection.nats.jetstream().delete_stream("KV_cribus_unit")
+                await again
+            assert made == [1, 1, 1]
+            assert await bus.kv.load_all() == {}
+
+    with_server(scenario)

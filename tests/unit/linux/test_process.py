@@ -1,6 +1,8 @@
 import os
 import select
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,36 @@ def test_one_that_lives_shows_nothing() -> None:
     pidfd = os.pidfd_open(os.getpid())
     assert process.zombie_exit(pidfd) is None
     os.close(pidfd)
+
+
+def test_who_is_called_so_and_where_it_is_at_home(tmp_path: Path) -> None:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    code = "import os, time; from cribus.linux import process; process.set_name('crbtest:1'); print(); time.sleep(99)"
+    child = subprocess.Popen([sys.executable, "-uc", code], cwd=folder, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    try:
+        child.stdout.readline()
+        assert process.named("crbtest:1") == process.named("crbtest:") == [child.pid]
+        assert process.named("crbtest") == []
+        assert process.home(child.pid) == str(folder)
+        folder.rmdir()
+        assert process.home(child.pid) == str(folder)
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()
+    assert process.home(child.pid) == ""
+
+
+def test_a_signal_is_read() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    fd = process.signal_fd(signal.SIGUSR2)
+    try:
+        with pytest.raises(BlockingIOError):
+            os.read(fd, 128)
+        os.kill(os.getpid(), signal.SIGUSR2)
+        assert int.from_bytes(os.read(fd, 128)[:4], sys.byteorder) == signal.SIGUSR2
+    finally:
+        os.close(fd)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

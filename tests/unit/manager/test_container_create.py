@@ -12,7 +12,7 @@ from cribus.api.cri.image import ImageSpec
 from cribus.api.cri.security import LinuxContainerSecurityContext
 from cribus.api.cri.values import Signal
 from cribus.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted
-from cribus.manager import container_create, spec_build
+from cribus.manager import container_create
 from cribus.manager.records import State
 
 from tests.unit.manager.conftest import IMAGE, Run, World, as_request, failing, listed, make
@@ -37,7 +37,8 @@ def test_a_container_is_made_in_two_revisions(world: World, run: Run) -> None:
         spec = spec_of(world, id)
         assert spec["process"]["args"] == ["sh"]
         assert spec["linux"]["cgroupsPath"] == f"/cribus/{pod}/{id}"
-        assert json.loads(spec["annotations"][spec_build.RECORD])["id"] == id
+        assert json.loads(world.node.kept.record(id))["id"] == id
+        assert json.loads(world.node.kept.spec(id)) == spec
 
     run(story())
 

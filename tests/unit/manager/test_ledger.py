@@ -74,16 +74,16 @@ def test_the_kv_follows_with_one_revision_for_many_changes(play: Callable[[Scena
         assert await ledger.load_all() == {}
         for k in range(5):
             await ledger.put("sandboxes.a", b"%d" % k)
-        await ledger.put("containers.b", b"b")
-        await ledger.put("containers.c", b"c")
+        await ledger.put("containers.b", b'"b"')
+        await ledger.put("containers.c", b'"c"')
         await ledger.delete("containers.c")
         await ledger.flushed(5)
-        assert behind.data == {"sandboxes.a": b"4", "containers.b": b"b"}
+        assert behind.data == {"sandboxes.a": b"4", "containers.b": b'"b"'}
         assert behind.puts == 2
         await ledger.delete("sandboxes.a")
         await ledger.delete("sandboxes.a")
         await ledger.flushed(5)
-        assert behind.data == {"containers.b": b"b"}
+        assert behind.data == {"containers.b": b'"b"'}
 
     play(scenario)
 
@@ -92,16 +92,16 @@ def test_what_the_kv_had_not_heard_is_made_good_after_a_kill(play: Callable[[Sce
     async def scenario(behind: Behind, started: Callable[[], Ledger]) -> None:
         ledger = started()
         await ledger.load_all()
-        await ledger.put("sandboxes.a", b"old")
-        await ledger.put("sandboxes.removed", b"x")
+        await ledger.put("sandboxes.a", b'"old"')
+        await ledger.put("sandboxes.removed", b'"x"')
         await ledger.flushed(5)
-        await ledger.put("sandboxes.a", b"new")
-        await ledger.put("containers.b", b"b")
+        await ledger.put("sandboxes.a", b'"new"')
+        await ledger.put("containers.b", b'"b"')
         await ledger.delete("sandboxes.removed")
         ledger = started()
-        assert await ledger.load_all() == {"sandboxes.a": b"new", "containers.b": b"b"}
+        assert await ledger.load_all() == {"sandboxes.a": b'"new"', "containers.b": b'"b"'}
         await ledger.flushed(5)
-        assert behind.data == {"sandboxes.a": b"new", "containers.b": b"b"}
+        assert behind.data == {"sandboxes.a": b'"new"', "containers.b": b'"b"'}
 
     play(scenario)
 
@@ -110,23 +110,23 @@ def test_a_kv_that_was_lost_is_filled_again(play: Callable[[Scenario], None]) ->
     async def scenario(behind: Behind, started: Callable[[], Ledger]) -> None:
         ledger = started()
         await ledger.load_all()
-        await ledger.put("sandboxes.a", b"a")
+        await ledger.put("sandboxes.a", b'"a"')
         await ledger.flushed(5)
         behind.data.clear()
         ledger = started()
-        assert await ledger.load_all() == {"sandboxes.a": b"a"}
+        assert await ledger.load_all() == {"sandboxes.a": b'"a"'}
         await ledger.flushed(5)
-        assert behind.data == {"sandboxes.a": b"a"}
+        assert behind.data == {"sandboxes.a": b'"a"'}
 
     play(scenario)
 
 
 def test_after_the_host_was_down_the_kv_has_them(play: Callable[[Scenario], None]) -> None:
     async def scenario(behind: Behind, started: Callable[[], Ledger]) -> None:
-        behind.data = {"sandboxes.a": b"a", "containers.b": b"b"}
+        behind.data = {"sandboxes.a": b'"a"', "containers.b": b'"b"'}
         assert await started().load_all() == behind.data
         behind.data.clear()  # and from now on the files
-        assert await started().load_all() == {"sandboxes.a": b"a", "containers.b": b"b"}
+        assert await started().load_all() == {"sandboxes.a": b'"a"', "containers.b": b'"b"'}
 
     play(scenario)
 
@@ -150,15 +150,15 @@ def test_what_the_bus_forgot_while_it_was_away_is_told_again(play: Callable[[Sce
     async def scenario(behind: Behind, started: Callable[[], Ledger]) -> None:
         ledger = started()
         await ledger.load_all()
-        await ledger.put("sandboxes.a", b"a")
-        await ledger.put("sandboxes.removed", b"x")
+        await ledger.put("sandboxes.a", b'"a"')
+        await ledger.put("sandboxes.removed", b'"x"')
         await ledger.flushed(5)
         await ledger.delete("sandboxes.removed")
         await ledger.flushed(5)
-        behind.data = {"sandboxes.removed": b"x"}  # as after a crash of its server
+        behind.data = {"sandboxes.removed": b'"x"'}  # as after a crash of its server
         ledger.doubt()
         await ledger.flushed(5)
-        assert behind.data == {"sandboxes.a": b"a"}
+        assert behind.data == {"sandboxes.a": b'"a"'}
 
     play(scenario)
 
@@ -173,12 +173,35 @@ def test_a_half_written_file_is_no_record(play: Callable[[Scenario], None], tmp_
     play(scenario)
 
 
+def test_a_file_that_was_lost_or_spoilt_is_what_the_kv_has(play: Callable[[Scenario], None], tmp_path: Path) -> None:
+    async def scenario(behind: Behind, started: Callable[[], Ledger]) -> None:
+        first = started()
+        await first.load_all()
+        for name in ("spoilt", "cut", "lost", "removed"):
+            await first.put(f"sandboxes.{name}", b'{"a":1}')
+        await first.flushed(5)
+        folder = tmp_path / "records"
+        (folder / "sandboxes.spoilt.json").write_bytes(b"\0\xff\0")
+        (folder / "sandboxes.cut.json").write_bytes(b'{"a"')
+        for name in ("lost", "removed"):
+            (folder / f"sandboxes.{name}.json").unlink()
+        second = Ledger(str(folder), behind, lambda key: key == "sandboxes.lost")
+        mirror = asyncio.create_task(second.mirror())
+        assert sorted(await second.load_all()) == ["sandboxes.cut", "sandboxes.lost", "sandboxes.spoilt"]
+        await second.flushed(5)
+        mirror.cancel()
+        assert sorted(behind.data) == ["sandboxes.cut", "sandboxes.lost", "sandboxes.spoilt"]
+        assert set(behind.data.values()) == {b'{"a":1}'}
+
+    play(scenario)
+
+
 def test_no_room_is_said(play: Callable[[Scenario], None], tmp_path: Path) -> None:
     async def scenario(behind: Behind, started: Callable[[], Ledger]) -> None:
         ledger = started()
         await ledger.load_all()
         (tmp_path / "records" / "sandboxes.a.json").mkdir()  # a rename that the kernel refuses
         with pytest.raises(ResourceExhausted, match="takes no record"):
-            await ledger.put("sandboxes.a", b"a")
+            await ledger.put("sandboxes.a", b'"a"')
 
     play(scenario)

@@ -11,7 +11,7 @@ from cribus.manager import sandbox_stop
 from cribus.manager.reconcile import reconcile
 from cribus.manager.records import Container, Records, Sandbox, State
 
-from tests.unit.manager.conftest import Run, World, delete, failing, listed, make, overwrite
+from tests.unit.manager.conftest import Run, World, failing, listed, make, overwrite
 
 
 async def again(world: World) -> Records:
@@ -113,8 +113,8 @@ def test_what_has_neither_record_nor_copy_is_torn_down(world: World, run: Run) -
     async def story() -> None:
         pod = await world.pod()
         id = await world.running(pod)
-        delete(world.node.pod_dir(pod), "record.json")
-        overwrite("{}", world.node.container_dir(id), "config.json")
+        world.node.kept.drop(pod)
+        overwrite("{", world.settings.root, "kept", f"{id}.json")
         world.store.data.clear()
         await again(world)
         assert world.clean()

@@ -42,7 +42,7 @@ def test_a_pod_comes_up_in_two_revisions(world: World, run: Run) -> None:
     folder = Path(world.node.pod_dir(id))
     assert (folder / "hostname").read_text() == "web\n"
     assert "10.0.0.2\tweb" in (folder / "hosts").read_text()
-    assert json.loads((folder / "record.json").read_text())["state"] == "ready"
+    assert json.loads(world.node.kept.record(id))["state"] == "ready"
 
 
 def test_the_record_is_there_before_the_first_step(world: World, run: Run) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from cribus.bus import credentials
 from cribus.config import Bus, Settings
+from cribus.linux.process import start_time
 
 HERE = Path(__file__).resolve().parent
 SERVICES = HERE.parents[2] / "services"
@@ -206,7 +207,7 @@ class Contained:
         answer.close()
         assert said.isdigit(), said
         self.pid = int(said)
-        started = int(Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[19])
+        started = start_time(self.pid)
         (self.folder / "state.json").write_text(json.dumps({"pid": self.pid, "started": started}))
         self.pidfd = passed[0]
 

@@ -130,3 +130,17 @@ def test_what_is_no_exit_is_told_by_the_next_shim_too(house: Path) -> None:
     told[1][1]()
     assert os.listdir(house / "pods" / "p" / "exits") == []
     assert not news.told("c")
+
+
+def test_news_in_a_directory_that_was_emptied(house: Path) -> None:
+    """It is told all the same; what cannot be read tells nothing, and hinders nobody."""
+    told: list[str] = []
+    news = News(str(house), "p", lambda event, done: told.append(event.id))
+    news.tell("c", Exit(code=5, at=7))
+    assert told == ["c"]
+    folder = house / "pods" / "p" / "exits"
+    (folder / "spoilt.json").write_text('{"kind":')
+    again: list[str] = []
+    News(str(house), "p", lambda event, done: again.append(event.id)).again()
+    assert again == ["c"]
+    assert sorted(one.name for one in folder.iterdir()) == ["c.json"]

@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -11,7 +12,10 @@ from pathlib import Path
 import pytest
 from cribus.api import shim
 from cribus.bus import service
-from cribus.shim import crilog, stand_in
+from cribus.shim import crilog, stand_in, taken
+from cribus.shim.exits import News
+from cribus.shim.keepers import Keeper
+from cribus.shim.loop import Loop
 
 from tests.unit.shim.peers import Client
 from tests.unit.shim.rig import Contained, Rig, until
@@ -156,3 +160,32 @@ def test_a_line_that_was_cut_short_is_taken_off(tmp_path: Path) -> None:
     assert crilog.open_log(str(path)).start == 60_000
     path.write_bytes(b"cut")
     assert crilog.open_log(str(path)).start == 0
+
+
+def test_one_that_is_killed_before_it_was_spoken_to_has_a_successor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def start(folder: str, hold: dict[str, int]) -> socket.socket:
+        tries.append(1)
+        if len(tries) < 3:
+            raise ConnectionRefusedError
+        return ours
+
+    monkeypatch.setattr(stand_in, "start", start)
+    container = taken.Container.__new__(taken.Container)
+    gone, there = socket.socketpair()
+    there.close()
+    loop = Loop()
+    container.keeper, container._loop, container.id = Keeper(gone), loop, CONTAINER
+    container._care = taken.Care(loop, str(tmp_path), News(str(tmp_path), POD, lambda event, done: None))
+    container.logs, container.exit = [], None
+    container._fds = {"pidfd": os.pidfd_open(os.getpid())}
+    container._keeper_said(0)
+    assert container.keeper.sock is ours
+    assert len(tries) == 3
+    os.close(container._fds["pidfd"])
+    ours.close()
+    theirs.close()

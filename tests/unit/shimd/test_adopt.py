@@ -1,5 +1,6 @@
 import asyncio
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -40,3 +41,15 @@ def test_a_hung_one_is_killed_and_counts_as_none(rig: Rig, monkeypatch: pytest.M
     process.send_signal(signal.SIGSTOP)
     assert asyncio.run(adopt.find(str(rig.pod(POD)))) is None
     until(lambda: process.poll() is not None, 5, "it is dead")
+
+
+def test_one_that_nobody_can_find_is_found_by_its_directory(rig: Rig) -> None:
+    known, lost = rig.shim(POD), rig.shim("b" * 64)
+    shutil.rmtree(rig.pod("b" * 64))
+    (found,) = adopt.lost(str(rig.run), {known.pid})
+    assert found.pid == lost.pid
+    assert adopt.lost("/run/elsewhere", set()) == []
+    found.kill()
+    os.close(found.pidfd)
+    until(lambda: lost.poll() is not None, 5, "it is dead")
+    assert adopt.lost(str(rig.run), {known.pid}) == []

@@ -17,3 +17,19 @@ def test_who_should_have_a_shim(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "pods" / "b")
     roster.drop("b")
     assert roster.wanted() == []
+
+
+def test_which_containers_each_pods_shims_took(tmp_path: Path) -> None:
+    roster = Roster(str(tmp_path))
+    assert roster.taken() == {}
+    for container, said in {
+        "c1": '{"container":"c1","pod":"a"}',
+        "c2": '{"container":"c2","pod":"b"}',
+        "c3": '{"container":"c3","pod":"a"}',
+        "spoilt": '{"container":',
+    }.items():
+        (tmp_path / "containers" / container).mkdir(parents=True)
+        (tmp_path / "containers" / container / "take.json").write_text(said)
+    (tmp_path / "containers" / "created").mkdir()
+    found = roster.taken()
+    assert {pod: sorted(containers) for pod, containers in found.items()} == {"a": ["c1", "c3"], "b": ["c2"]}

@@ -205,3 +205,58 @@ def test_one_that_is_stopped_is_replaced(place: Place, monkeypatch: pytest.Monke
         await place.shims.stop("a")
 
     place.play(scenario)
+
+
+def test_many_that_start_are_told_which_containers_are_theirs(place: Place, tmp_path: Path) -> None:
+    """Each would else read what all containers say: 500 pods, 250,000 files."""
+    orders: list[str] = []
+
+    async def spawn(order: str, ready: int) -> Shim:
+        orders.append(order)
+        return await place.spawn(order, ready)
+
+    async def scenario(place: Place) -> None:
+        for pod in ("a", "b"):
+            place.roster.want(pod)
+        (tmp_path / "containers" / "c").mkdir(parents=True)
+        (tmp_path / "containers" / "c" / "take.json").write_text('{"container":"c","pod":"a"}')
+        await place.shims.adopt()
+        await started(place, 2)
+        assert sorted(orders) == ["a\nc", "b\n"]
+        place.started[orders.index("b\n")].kill()
+        await started(place, 3)
+        assert orders[2:] == ["b"], "later ones look themselves"
+        for pod in ("a", "b"):
+            await place.shims.stop(pod)
+
+    place.shims = Shims(place.roster, spawn, place.news.put_nowait)
+    place.play(scenario)
+
+
+def test_an_order_that_was_deleted_still_holds(place: Place) -> None:
+    async def scenario(place: Place) -> None:
+        await place.shims.start("a")
+        place.roster.drop("a")
+        place.started[0].kill()
+        await started(place, 2)
+        assert place.roster.wants("a")
+        await place.shims.stop("a")
+        assert not place.roster.wants("a")
+
+    place.play(scenario)
+
+
+def test_one_that_nobody_can_find_ends(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be another of its pod soon, and two would write one log."""
+    read, write = os.pipe()
+    lost = place._popen(write)
+    os.close(write)
+    os.read(read, 1)
+    os.close(read)
+    monkeypatch.setattr(adopt, "lost", lambda run, known: [lost])
+
+    async def scenario(place: Place) -> None:
+        await place.shims.adopt()
+        assert place.started[0].wait(5) == -signal.SIGKILL
+
+    place.play(scenario)

@@ -8,6 +8,10 @@ The guard starts supervisord and starts it again when it is killed; when the gua
 supervisord goes on and the next guard adopts it. A supervisord that ends by itself takes its pid
 file along, and the guard ends too.
 
+The guard also sees when the run directory is emptied under the node: then nobody finds supervisord and its
+services any more, nor they what they had there. It writes down again what supervisord needs, and starts it
+anew; what the services do when they start does the rest.
+
 supervisord's own loop notices a death up to a second late, restarts up to a second after that, and
 waits one second more when the service was younger than a second. `PromptPoller` takes these away.
 """
@@ -29,6 +33,8 @@ LOCK = "guard.lock"
 PROMPT_RETRIES = 5  # restarts without a pause; from then on it may be a service that cannot start
 FIRST_PAUSE = 0.1  # seconds from one start to the next, doubled from death to death: it may also just be killed often
 _ENDING = (signal.SIGTERM, signal.SIGINT)
+_LOST = 2  # looks in a row after which files that were there are lost
+_NEVER = 15  # the same of files that never were there: it may just be starting
 LONGEST_PAUSE = 5.0  # seconds between two tries to start a service that cannot start
 
 
@@ -165,15 +171,21 @@ def guarded(folder: str) -> bool:
 
 
 def running(folder: str) -> int:
-    """The pid of this folder's supervisord, 0 when there is none."""
+    """The pid of this folder's supervisord, 0 when there is none; also of one whose pid file was deleted."""
     try:
         with open(f"{folder}/supervisord.pid") as file:
-            pid = int(file.read() or 0)
+            known = [int(file.read() or 0)]
+    except (FileNotFoundError, ValueError):
+        known = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return next((pid for pid in known if _is_supervisord(pid, f"{folder}/supervisord.conf")), 0)
+
+
+def _is_supervisord(pid: int, conf: str) -> bool:
+    try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = file.read().split(b"\0")
-    except (FileNotFoundError, ProcessLookupError, ValueError):
-        return 0
-    return pid if os.fsencode(f"{folder}/supervisord.conf") in words else 0
+            return file.read().split(b"\0")[-3:-1] == [b"--inner", os.fsencode(conf)]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def wait_for(pid: int, seconds: float | None = None) -> bool:
@@ -196,9 +208,12 @@ def _ended(pidfd: int, seconds: float | None) -> bool:
 
 
 class _Guard:
-    def __init__(self, conf: str) -> None:
+    def __init__(self, conf: str, held: int) -> None:
         self._conf = conf
         self._folder = os.path.dirname(conf)
+        self._held = held  # the lock
+        with open(conf) as file:
+            self._text = file.read()  # as it was when it was last seen
         self._pid = 0
         self._told = False
         page = pulse.Page(_run(conf))
@@ -227,30 +242,32 @@ class _Guard:
         0 when that is not known, because it was another guard's child.
         """
         self._pid = running(self._folder)
-        if not self._pid:
+        adopted = self._pid != 0
+        if not adopted:
             for stale in ("supervisord.pid", "control.sock"):  # supervisord waits 0.3 s before it removes a socket
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(f"{self._folder}/{stale}")
             argv = [sys.executable, "-m", "cribus.cli.supervisor.daemon", "--inner", self._conf]
             generation = {pulse.GENERATION: str(self._own.page.begin("supervisord"))}
             self._pid = os.posix_spawn(sys.executable, argv, {**os.environ, **generation})
-        self._watch(self._pid)
+        lost = self._watch(self._pid, complete=adopted)
         try:
             _, status = os.waitpid(self._pid, 0)
         except ChildProcessError:
-            return 0
+            return -signal.SIGKILL if lost else 0
         finally:
             self._pid = 0
         return os.waitstatus_to_exitcode(status)
 
-    def _watch(self, pid: int) -> None:
-        """Until supervisord has ended; one that gives no sign of life is killed, and its services with it."""
+    def _watch(self, pid: int, *, complete: bool) -> bool:
+        """Until supervisord has ended; one that gives no sign of life is killed, and its services with it. So is
+        one whose files are lost, if they have been there (`complete`): whether it was that."""
         try:
             pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
-            return
+            return False
         try:
-            watch = hung.Watch(pid)
+            watch, missing = hung.Watch(pid), 0
             while not _ended(pidfd, pulse.EVERY):
                 self._own.beat()
                 why = watch.look(self._own.page.beat("supervisord"))
@@ -258,8 +275,47 @@ class _Guard:
                     print(f"supervisord ({pid}) hangs and is replaced: {why}", file=sys.stderr, flush=True)
                     self._own.page.hung("supervisord", why)
                     hung.kill(pidfd)
+                complete, missing = (True, 0) if self._found() else (complete, missing + 1)
+                if not self._told and missing >= (_LOST if complete else _NEVER):
+                    print(f"{self._folder} was emptied: supervisord starts anew", file=sys.stderr, flush=True)
+                    self._write_again()
+                    hung.kill(pidfd)
+                    return _ended(pidfd, None)
+            return False
         finally:
             os.close(pidfd)
+
+    def _found(self) -> bool:
+        """Whether others find what they need to find us and supervisord."""
+        try:
+            with open(self._conf) as file:
+                self._text = file.read() or self._text
+        except FileNotFoundError:
+            return False
+        return self._locked() and all(
+            os.path.exists(f"{self._folder}/{name}") for name in ("supervisord.pid", "control.sock")
+        )
+
+    def _locked(self) -> bool:
+        """Whether the lock that we have is the one that others see."""
+        try:
+            return os.path.samestat(os.stat(f"{self._folder}/{LOCK}"), os.fstat(self._held))
+        except FileNotFoundError:
+            return False
+
+    def _write_again(self) -> None:
+        """Ends this process where another guard has come meanwhile: it is the one from now on, and does the rest."""
+        os.makedirs(self._folder, 0o700, exist_ok=True)
+        if not self._locked():
+            fresh = lock(self._folder)
+            if fresh is None:
+                raise SystemExit(0)
+            os.close(self._held)
+            self._held = fresh
+        if not os.path.exists(self._conf):
+            with open(f"{self._conf}.new", "w") as file:
+                file.write(self._text)
+            os.rename(f"{self._conf}.new", self._conf)
 
 
 def stand_by(folder: str) -> int | None:
@@ -295,7 +351,7 @@ def main(argv: list[str]) -> int:
         held = stand_by(folder)
     if held is None:
         return 0
-    guard = _Guard(conf)
+    guard = _Guard(conf, held)
     signal.signal(signal.SIGTERM, guard.stop)
     signal.signal(signal.SIGINT, guard.stop)
     return guard.run()

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from cribus import errors
-from cribus.executor import children, keepers, state
+from cribus.executor import children, ending, keepers, state
 from cribus.executor.node import Held, Node
 from cribus.executor.runtimes import bundle, command, keep
 from cribus.executor.runtimes.console import Console
@@ -61,7 +61,11 @@ class External:
                 raise
 
     async def signal(self, node: Node, record: Record, number: int) -> None:
-        """By the runtime: only it knows which process stands for the container."""
+        """By the runtime: only it knows which process stands for the container. Where what it knew went with
+        the run directory, it is init."""
+        if not _listed(f"{command.home(node, record.container)}/root"):
+            ending.signal(record.pid, record.started, number)
+            return
         try:
             await command.run(node, record, ["kill", record.container, str(number)])
         except errors.CribusError:

@@ -1,8 +1,11 @@
 """Whatever is killed is back at once: a service, supervisord, the guard. And `down` ends all of it."""
 
 import os
+import select
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -35,12 +38,14 @@ def test_a_killed_service_is_back_at_once(supervised: Supervised) -> None:
 def test_a_killed_supervisord_is_back_with_new_services(supervised: Supervised) -> None:
     supervised.guard()
     before, first = supervised.supervisord(), supervised.all_run()
+    services = [os.pidfd_open(pid) for pid in first.values()]  # their numbers may soon be others'
     os.kill(before, signal.SIGKILL)
     until(lambda: supervised.supervisord() not in (0, before), 5, "supervisord is back")
     second = supervised.all_run()
     assert not set(first.values()) & set(second.values())
-    for pid in first.values():
-        assert daemon.wait_for(pid, 5)
+    for pidfd in services:
+        assert select.select([pidfd], [], [], 5)[0]
+        os.close(pidfd)
 
 
 def test_a_killed_guard_is_replaced_and_nothing_restarts(supervised: Supervised) -> None:
@@ -175,3 +180,43 @@ def test_retries_are_prompt_and_then_slow() -> None:
     assert daemon.retry_at(daemon.PROMPT_RETRIES + 3, 108.0, 100.0) == 100.4
     assert daemon.retry_at(1000, 1100.0, 100.0) == 105.0
     assert daemon.retry_at(30, 102.0, 100.0) == 102.0
+
+
+def test_a_folder_that_is_emptied_is_made_again(supervised: Supervised) -> None:
+    guard = supervised.guard()
+    before, services, text = supervised.supervisord(), supervised.all_run(), supervised.conf.read_text()
+    shutil.rmtree(supervised.folder)
+    assert daemon.running(str(supervised.folder)) == before, "nobody may start a second one"
+    until(lambda: supervised.conf.exists() and control.answers(supervised.settings), 20, "supervisord answers again")
+    assert supervised.supervisord() not in (0, before)
+    assert not set(services.values()) & set(supervised.all_run().values())
+    assert supervised.conf.read_text() == text
+    assert guard.poll() is None
+    assert daemon.guarded(str(supervised.folder))
+
+
+def test_a_socket_alone_that_is_lost(supervised: Supervised) -> None:
+    supervised.guard()
+    before = supervised.supervisord()
+    (supervised.folder / "control.sock").unlink()
+    until(lambda: control.answers(supervised.settings), 20, "supervisord answers again")
+    assert supervised.supervisord() not in (0, before)
+
+
+def test_who_comes_after_the_folder_was_emptied_is_the_guard(supervised: Supervised) -> None:
+    """`cribus up` just then: one of the two gives way, and there is one supervisord."""
+    first = supervised.guard()
+    before, text = supervised.supervisord(), supervised.conf.read_text()
+    first.send_signal(signal.SIGSTOP)
+    shutil.rmtree(supervised.folder)
+    supervised.folder.mkdir()
+    supervised.conf.write_text(text)
+    argv = [sys.executable, "-m", "cribus.cli.supervisor.daemon", str(supervised.conf)]
+    second = subprocess.Popen(argv, cwd="/")
+    supervised.guards.append(second)
+    until(lambda: daemon.guarded(str(supervised.folder)), 10, "it has the lock")
+    first.send_signal(signal.SIGCONT)
+    assert first.wait(20) == 0
+    until(lambda: control.answers(supervised.settings), 30, "supervisord answers again")
+    assert supervised.supervisord() not in (0, before)
+    assert second.poll() is None

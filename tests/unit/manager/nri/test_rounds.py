@@ -163,7 +163,7 @@ def test_an_adjusted_container(staged: Staged, run: Run) -> None:
             assert record.cgroup == "/elsewhere/c"
             assert record.resources == LinuxContainerResources(memory_limit_in_bytes=1 << 20, oom_score_adj=500)
             # and the copy from which a lost record is rebuilt says the same
-            assert json.loads(document["annotations"]["dev.cribus.record"])["cgroup"] == "/elsewhere/c"
+            assert json.loads(stage.node.kept.record(container))["cgroup"] == "/elsewhere/c"
 
     run(story())
 
