@@ -11,7 +11,7 @@ import pytest
 from cribus.api import events
 
 from tests.disk import ext4, mounted
-from tests.harness import Node, until
+from tests.harness import Node, node, until
 from tests.node.test_pull_full import filled
 
 _MANY = 2000  # lines: more bytes than all pipes hold
@@ -82,3 +82,55 @@ def test_full_under_a_pods_log(clean: Node, little: tuple[Path, dict[str, Any]],
         "why", pod, check=False
     )
     clean.crictl("rmp", "-f", pod)
+
+
+@pytest.fixture(scope="module")
+def cramped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Path]]:
+    """A node whose bus has a disk of 24 MiB for what it stores."""
+    base = tmp_path_factory.mktemp("cramped")
+    (base / "node").mkdir()
+    with mounted(ext4(base / "image", 24), base / "store") as store:
+
+        def elsewhere(one: Node) -> None:
+            (one.root / "bus").mkdir(parents=True)
+            (one.root / "bus" / "jetstream").symlink_to(store)
+
+        with node(base / "node", before=elsewhere) as one:
+            yield one, store
+
+
+def test_full_under_the_bus(cramped: tuple[Node, Path]) -> None:
+    """Pods are run, asked, stopped and removed all the same, also by a manager that has just been started.
+    When there is room again all that happened is told, and the records are those of the files."""
+    one, store = cramped
+    pod = one.pod("before")
+    box = one.container(pod, "before", "sleep", "1000")
+    with filled(store, 0):
+        second = one.pod("meanwhile")
+        short = one.container(second, "meanwhile", "sh", "-c", "exit 7")
+        import time
+
+        time.sleep(3)
+
+        assert one.exited(short)["exitCode"] == 7
+        assert one.crictl("exec", "-s", box, "echo", "hi") == "hi"
+        one.crictl("stop", "-t", "0", box)
+        one.crictl("rmp", "-f", second)
+        os.kill(one.services()["manager"], signal.SIGKILL)
+        until(lambda: one.try_crictl("inspect", box).returncode == 0, 30, "the next manager")
+        assert one.exited(box)["exitCode"] == 137
+        nats = one.services()["nats"]
+        os.kill(nats, signal.SIGKILL)
+        until(lambda: one.services()["nats"] not in (nats, 0), 30, "the next nats-server")
+        assert one.crictl("ps", "-a", "-q") == box
+        third = one.pod("later")
+        one.container(third, "later", "sleep", "1000")
+        last = one.crictl("ps", "-q")
+
+    until(lambda: told(one, events.CONTAINER_STARTED, last), 30, "what happened is told")
+    assert told(one, events.CONTAINER_REMOVED, short)
+    assert [event["exit_code"] for event in told(one, events.CONTAINER_STOPPED, box)] == [137]
+    kept = {f"sandboxes.{pod}", f"sandboxes.{third}", f"containers.{box}", f"containers.{last}"}
+    until(lambda: set(one.records()) == kept, 10, f"the records {kept}")
+    one.crictl("rmp", "-f", "-a")
+    one.assert_clean()

@@ -180,6 +180,15 @@ class Connection:
                     raise Unavailable(f"the bus does not answer ({error}); see `cribus doctor`") from error
                 await pause(RETRY)
 
+    async def written(self, attempt: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The same for what is to be stored. A nats-server whose disk was full once stores nothing more until it
+        is started again, however much room there is by then: whoever may start it is told."""
+        try:
+            return await self.while_up(attempt)
+        except Unavailable:
+            await self.send(subjects.stuck(self.node, self.service), b"")
+            raise
+
     async def _wait_up(self, end: float) -> None:
         try:
             async with asyncio.timeout(max(0.0, end - time.monotonic())):

@@ -12,6 +12,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from cribus.api.events import EXITED
 from cribus.bus import subjects
 from cribus.bus.connection import Login
 from cribus.config import Settings
@@ -88,6 +89,7 @@ def permissions(node: str, service: str) -> dict[str, Any]:
     publish = [f"{base}.{peer}.>" for peer in CALLS[service]] + [
         f"{base}.events.>",
         f"{base}.trace.>",
+        subjects.stuck(node, service),
         "_INBOX.>",
         "$SRV.>",
     ]
@@ -98,7 +100,9 @@ def permissions(node: str, service: str) -> dict[str, Any]:
     if service == "images":
         publish.append(f"{base}.progress.>")
     if service == "cli":
-        listen.append(f"{base}.progress.>")
+        listen += [f"{base}.progress.>", subjects.stuck(node)]
+    if service == "manager":
+        listen.append(subjects.event_filter(node, EXITED))
     publish += _jetstream(node, service)
     return {"publish": {"allow": publish}, "subscribe": {"allow": listen}}
 

@@ -148,9 +148,26 @@ class Events:
         while True:
             try:
                 with _ACKNOWLEDGED.of(event.id):
-                    return await self._connection.while_up(attempt)
+                    return await self._connection.written(attempt)
             except Unavailable as error:
                 _logger.warning("event waits for the bus", extra={"kind": event.kind, "cause": error.message})
+
+    async def heard(self, kind: str) -> AsyncGenerator[Event, None]:
+        """Events of a kind as they are said, each time that they are: at once, whether the stream takes them or
+        not. Those of before, and of while the bus was away, are `follow`'s to bring."""
+        said: asyncio.Queue[Msg] = asyncio.Queue()
+        subject = subjects.event_filter(self._connection.node, kind)
+        subscription = await self._connection.while_up(
+            lambda: self._connection.nats.subscribe(subject, cb=said.put, pending_msgs_limit=-1, pending_bytes_limit=-1)
+        )
+        try:
+            while True:
+                event = _event(await said.get())
+                if event is not None:
+                    yield event
+        finally:
+            if self._connection.up.is_set():
+                await subscription.unsubscribe()
 
     async def follow(self, kind: str = "*", *, durable: str = "", since: int = -1) -> AsyncGenerator[Seen, None]:
         """Events of a kind as they come, for ever, through reconnects.

@@ -58,7 +58,7 @@ class Records:
                 await self.ensure()  # someone deleted the store under us; what we hold is the truth
                 raise
 
-        return await self._connection.while_up(attempt)
+        return await self._connection.written(attempt)
 
     async def delete(self, key: str) -> None:
         """Remove a record without a trace. Idempotent. Raises Unavailable."""
@@ -69,7 +69,7 @@ class Records:
             except NotFoundError:
                 await self.ensure()  # with the store it is gone too
 
-        await self._connection.while_up(attempt)
+        await self._connection.written(attempt)
 
     async def load_all(self) -> dict[str, bytes]:
         """Every record, by key. Raises Unavailable rather than answering fewer than there are."""

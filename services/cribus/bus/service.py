@@ -56,6 +56,10 @@ class Bus:
         """Events as they come (bus/events.py)."""
         return self.events.follow(kind, durable=durable, since=since)
 
+    def heard(self, kind: str) -> AsyncGenerator[Event, None]:
+        """Events as they are said (bus/events.py)."""
+        return self.events.heard(kind)
+
     @contextlib.asynccontextmanager
     async def serve(
         self, table: server.Table, unheard: server.Table = MappingProxyType({})

@@ -41,6 +41,11 @@ def progress(node: str, id: str) -> str:
     return f"cribus.{node}.progress.{token(id)}"
 
 
+def stuck(node: str, service: str = "*") -> str:
+    """Where a service says that the bus answers and its streams take nothing."""
+    return f"cribus.{node}.stuck.{service}"
+
+
 def trace(node: str, service: str) -> str:
     """Where a service tells what happened inside its operations."""
     return f"cribus.{node}.trace.{service}"

@@ -8,6 +8,7 @@ from functools import partial
 from cribus import config, log, pulse
 from cribus.api import events
 from cribus.bus import service
+from cribus.bus.connection import pause
 from cribus.errors import CribusError
 from cribus.kept import Kept
 from cribus.manager import container_stop, container_update, exits, hangs, verbs
@@ -16,6 +17,7 @@ from cribus.manager.node import Node
 from cribus.manager.open import open_node
 from cribus.manager.reconcile import reconcile
 
+_AGAIN = 0.1  # seconds until an exit that could not be recorded is tried again
 _LAST = 2.0  # seconds that the last changes may need on their way to the KV
 _logger = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ async def main() -> None:
         bus.kv.on_made.append(ledger.doubt)
         node = await open_node(settings, bus.call, bus.publish, ledger)
         node.listened = bus.connection.listened
-        running = (follow_exits(bus, node), ledger.mirror(), bus.events.forward(news))
+        running = (hear_exits(bus, node), follow_exits(bus, node), ledger.mirror(), bus.events.forward(news))
         tasks = [asyncio.create_task(one) for one in running]
         try:
             await reconcile(node)
@@ -57,19 +59,27 @@ async def main() -> None:
             await node.looker.close()
 
 
+async def hear_exits(bus: service.Bus, node: Node) -> None:
+    """Take every exit as its shim says it, also while the stream takes none because its disk is full."""
+    async for event in bus.heard(events.EXITED):
+        await _taken(node, event)
+
+
 async def follow_exits(bus: service.Bus, node: Node) -> None:
-    """Take every exit that a shim tells, in order, each until it is in the record."""
+    """Take every exit that the stream has, in order: what was said while nobody heard is there too."""
     async for seen in bus.follow(events.EXITED, durable="manager"):
-        with log.ids(trace=seen.event.trace, pod=seen.event.pod, container=seen.event.id):
-            await _taken(node, seen.event)
+        await _taken(node, seen.event)
 
 
 async def _taken(node: Node, event: events.Event) -> None:
-    while True:
-        try:
-            return await exits.took(node, event)
-        except CribusError as error:  # the write waited for the bus as long as it may; again
-            _logger.warning("an exit is not recorded yet", extra={"cause": error.message})
+    """Until it is in the record."""
+    with log.ids(trace=event.trace, pod=event.pod, container=event.id):
+        while True:
+            try:
+                return await exits.took(node, event)
+            except CribusError as error:  # its record was just being written, or cannot be
+                _logger.info("an exit is not recorded yet", extra={"cause": error.message})
+                await pause(_AGAIN)
 
 
 async def first_of(told: Coroutine[None, None, None], tasks: list[asyncio.Task[None]]) -> None:

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 from cribus.api.events import EXITED, SANDBOX_READY, Event
-from cribus.bus import events, service
+from cribus.bus import codec, events, service, subjects
+from cribus.bus.connection import Connection
+from cribus.errors import Unavailable
 
 
 def test_events_wait_while_the_bus_is_away_and_come_once_in_order(with_server: Any) -> None:
@@ -201,5 +203,38 @@ def test_what_a_killed_process_had_to_tell_is_told_by_the_next(with_server: Any)
                 assert await successor.events.last() >= 3
             async with service.connect(server.settings, "manager") as third:
                 assert await third.events.last() == await bus.events.last()  # nothing is told twice
+
+    with_server(scenario)
+
+
+def test_what_is_said_is_heard_at_once_though_no_stream_takes_it(with_server: Any) -> None:
+    async def scenario(server: Any) -> None:
+        async with service.connect(server.settings, "manager") as bus, service.connect(server.settings, "shim") as shim:
+            said = asyncio.create_task(anext(bus.heard(EXITED)))
+            event = Event(kind=EXITED, id="a", at=1, exit_code=7)
+            while not said.done():  # until somebody listens
+                await shim.connection.send(subjects.event("unit", EXITED, "a"), codec.pack_message(event))
+                await asyncio.wait({said}, timeout=0.05)
+            assert said.result() == event
+
+    with_server(scenario)
+
+
+def test_what_is_not_stored_is_complained_of(with_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def stores_nothing(*_: object) -> None:
+        raise Unavailable("no answer")
+
+    async def scenario(server: Any) -> None:
+        async with (
+            service.connect(server.settings, "manager") as bus,
+            service.connect(server.settings, "cli") as watching,
+        ):
+            heard = await watching.connection.nats.subscribe(subjects.stuck("unit"))
+            await watching.connection.nats.flush()
+            with monkeypatch.context() as full:
+                full.setattr(Connection, "while_up", stores_nothing)
+                with pytest.raises(Unavailable):
+                    await bus.kv.put("sandboxes.a", b"x")
+            assert (await heard.next_msg(5)).subject == "cribus.unit.stuck.manager"
 
     with_server(scenario)

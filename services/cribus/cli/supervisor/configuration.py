@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from cribus import config
+from cribus.bus import subjects
 from cribus.config import Settings
 from cribus.errors import FailedPrecondition
 
@@ -88,7 +89,8 @@ def _watched(settings: Settings) -> str:
     """By what nats-server is asked whether it lives."""
     if settings.bus.url:
         return ""
-    return f"bus={settings.bus.listen}\ncredentials={Path(settings.root) / 'bus' / 'cli.json'}\n"
+    credentials = Path(settings.root) / "bus" / "cli.json"
+    return f"bus={settings.bus.listen}\ncredentials={credentials}\nstuck={subjects.stuck(settings.node)}\n"
 
 
 def _program(settings: Settings, service: str, priority: int) -> str:

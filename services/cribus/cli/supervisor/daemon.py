@@ -83,15 +83,15 @@ def retry_at(backoff: int, planned: float, started: float) -> float:
 
 class Starts:
     """supervisord RPC namespace `cribus`: how often each service was started. Each start is a generation of its own,
-    and under watch. `bus` is the address of our own nats-server, if there is one, and `credentials` a file by
-    which it can be asked."""
+    and under watch. `bus` is the address of our own nats-server, if there is one, `credentials` a file by
+    which it can be asked, and `stuck` the subject on which is said that it stores nothing more."""
 
-    def __init__(self, supervisor: Any, bus: str = "", credentials: str = "") -> None:
+    def __init__(self, supervisor: Any, bus: str = "", credentials: str = "", stuck: str = "") -> None:
         from supervisor import events
 
         self._counts: dict[str, int] = {}
         self._own = pulse.begin(_run(supervisor.options.configfile), "supervisord")
-        asked = watch.Bus(bus, credentials) if bus else None
+        asked = watch.Bus(bus, credentials, stuck) if bus else None
         self._watchman = watch.Watchman(supervisor, self._own.page, asked)
         supervisor.options.poller.look = self._look
         events.subscribe(events.ProcessStateStartingEvent, self._start)

@@ -16,18 +16,26 @@ from cribus import hung
 from cribus.linux import process
 from cribus.pulse import EVERY, GENERATION, Page
 
+_SETTLED = 10.0  # seconds of a nats-server's life before a complaint is about itself
+_ROOM = 4 << 20  # bytes with which nats-server can go on
 _UNDYING = 2.0  # seconds after which a killed process counts as one that hangs in the kernel
 _RUNS = (10, 20)  # supervisord's states STARTING and RUNNING
 _KILLED = 9  # the wait status of a process that SIGKILL ended
 
 
 class Bus:
-    """Whether nats-server answers. `beat` is as of the others: the moment of its last answer, 0 before the first."""
+    """Whether nats-server answers. `beat` is as of the others: the moment of its last answer, 0 before the first.
 
-    def __init__(self, address: str, credentials: str) -> None:
+    It may answer and store nothing: after a write that failed for want of room a stream takes no more, for ever.
+    Who has to store something says so on the subject `stuck`.
+    """
+
+    def __init__(self, address: str, credentials: str, stuck: str = "") -> None:
         host, _, port = address.rpartition(":")
         self._where = (host.strip("[]"), int(port))
         self._credentials = credentials
+        self._stuck = stuck
+        self._complained = False
         self._sock: socket.socket | None = None
         self._said = b""
         self.beat = 0
@@ -53,7 +61,8 @@ class Bus:
         sock.connect_ex(self._where)
         self._said = b""
         login = {"user": known["user"], "pass": known["password"], "name": "cribus-supervisord", "verbose": False}
-        self._greeting = f"CONNECT {json.dumps(login)}\r\n".encode()
+        listen = f"SUB {self._stuck} 1\r\n" if self._stuck else ""
+        self._greeting = f"CONNECT {json.dumps(login)}\r\n{listen}".encode()
 
     def _hear(self) -> None:
         assert self._sock is not None
@@ -75,6 +84,16 @@ class Bus:
             self._sock.send(b"PONG\r\n")
         elif line == b"PONG":
             self.beat = time.monotonic_ns()
+        elif line.startswith(b"MSG "):
+            self._complained = True
+
+    def wedged(self) -> str:
+        """Why it must be started again although it answers: somebody has just complained, and there is room."""
+        complained, self._complained = self._complained, False
+        if not complained:
+            return ""
+        disk = os.statvfs(os.path.join(os.path.dirname(self._credentials), "jetstream"))
+        return "it stores nothing, though its disk has room" if disk.f_bavail * disk.f_frsize >= _ROOM else ""
 
     def close(self) -> None:
         if self._sock is not None:
@@ -85,10 +104,11 @@ class Bus:
 class _Patient:
     """One service's process under watch, and since when it should be dead (monotonic; 0.0: it need not be)."""
 
-    __slots__ = ("killed", "watch")
+    __slots__ = ("killed", "since", "watch")
 
     def __init__(self, pid: int) -> None:
         self.watch = hung.Watch(pid)
+        self.since = time.monotonic()
         self.killed = 0.0
 
 
@@ -137,6 +157,9 @@ class Watchman:
             self._still_there(program, patient)
         elif program.state in _RUNS:
             why = patient.watch.look(self._beat(name))
+            if name == "nats" and self._bus is not None:
+                complaint = self._bus.wedged()  # of what came before its start there may still be one
+                why = why or (complaint if time.monotonic() - patient.since > _SETTLED else "")
             if why:
                 self._supervisor.options.logger.warn(f"{name} ({pid}) hangs and is replaced: {why}")
                 self._page.hung(name, why)

@@ -1,5 +1,6 @@
 """What supervisord sees of nats-server, and what it does about a process that no kill ends."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 from cribus import hung
-from cribus.bus import credentials
+from cribus.bus import credentials, service, subjects
 from cribus.cli.supervisor import configuration, watch
 from cribus.config import Bus, Settings
 from cribus.linux import process
@@ -44,6 +45,41 @@ def test_nats_server_answers_until_it_is_stopped(tmp_path: Path) -> None:
         assert asked.beat == last
         server.send_signal(signal.SIGCONT)
         until(lambda: _beat(asked) > last, 10, "it goes on")
+    finally:
+        asked.close()
+        server.kill()
+        server.wait(10)
+
+
+def test_a_nats_server_that_stores_nothing_is_known_by_complaints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is to be started again as soon as there is room, not before."""
+    settings = Settings(node="unit", root=str(tmp_path), bus=Bus(listen=f"127.0.0.1:{free_port()}"))
+    conf = credentials.ensure(settings)
+    asked = watch.Bus(settings.bus.listen, str(credentials.directory(settings) / "cli.json"), subjects.stuck("unit"))
+    server = subprocess.Popen([configuration.nats_server(), "-c", str(conf)], stderr=subprocess.DEVNULL)
+
+    async def complain() -> None:
+        async with service.connect(settings, "manager") as bus:
+            await bus.connection.send(subjects.stuck("unit", "manager"), b"")
+            await bus.connection.nats.flush()
+
+    def wedged() -> str:
+        asked.ask()
+        return asked.wedged()
+
+    try:
+        until(lambda: _beat(asked), 10, "it answers")
+        assert wedged() == ""
+        asyncio.run(complain())
+        assert "its disk has room" in until(wedged, 10, "the complaint")
+        assert wedged() == ""
+        monkeypatch.setattr(watch, "_ROOM", 1 << 60)
+        asyncio.run(complain())
+        beat = asked.beat
+        until(lambda: _beat(asked) > beat, 10, "what was said before its answer is here")
+        assert wedged() == ""
     finally:
         asked.close()
         server.kill()
@@ -111,7 +147,7 @@ def test_what_a_kill_does_not_end_gets_a_successor_beside_it(page: Page, monkeyp
 
 def test_by_what_nats_server_is_asked_is_in_the_configuration() -> None:
     with_bus = configuration.text(Settings(node="unit", root="/r"))
-    assert "bus=127.0.0.1:4622\ncredentials=/r/bus/cli.json\n" in with_bus
+    assert "bus=127.0.0.1:4622\ncredentials=/r/bus/cli.json\nstuck=cribus.unit.stuck.*\n" in with_bus
     assert "credentials=" not in configuration.text(Settings(node="unit", bus=Bus(url="nats://elsewhere:4222")))
 
 
