@@ -79,7 +79,8 @@ class Node:
             f'[bus]\nlisten = "127.0.0.1:{free_port()}"\n'
             f'[cgroups]\nroot = "{self.tag}"\n'
             f'[network]\nconf_dir = "{base}/cni"\nbridge = "{self.tag}"\nsubnet = "10.{second}.0.0/16"\n'
-            f'table = "{self.tag}"\n[nri]\nsocket = "{self.nri}"\n{extra}'
+            f'table = "{self.tag}"\n[nri]\nsocket = "{self.nri}"\n'
+            f'plugins = "{self.nri.parent}/plugins"\nplugin_configs = "{self.nri.parent}/conf.d"\n{extra}'
         )
         self.env = {**os.environ, "CRIBUS_CONFIG": str(self.config)}
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -44,7 +45,9 @@ Answer = Callable[[Any], Message | None]
 class Plugin:
     """`answers`: method → what it answers; None is an empty answer. What was asked is in `asked`, in order."""
 
-    def __init__(self, path: Path, name: str, answers: Mapping[str, Answer] | None = None, events: int = 0) -> None:
+    def __init__(
+        self, path: Path | socket.socket, name: str, answers: Mapping[str, Answer] | None = None, events: int = 0
+    ) -> None:
         self.index, _, self.base = name.partition("-")
         self.answers = answers or {}
         self.events = events
@@ -57,12 +60,7 @@ class Plugin:
         self._replies: dict[int, m.Response] = {}
         self._changed = threading.Condition()
         self._stream = -1
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self.socket.connect(str(path))
-        except OSError:
-            self.socket.close()
-            raise
+        self.socket = path if isinstance(path, socket.socket) else _connected(path)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -173,6 +171,34 @@ class Plugin:
             self.containers += [decode(m.Container, one) for one in request.containers]
             return m.SynchronizeResponse(more=request.more)
         return None
+
+
+def _connected(path: Path) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        made.connect(str(path))
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def program(folder: Path, name: str, script: str) -> Path:
+    """A plugin that a runtime starts from a folder. The script's `plugin` is it, not registered yet."""
+    root = Path(__file__).resolve().parents[1]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(f"""#!{sys.executable}
+import os, socket, sys
+sys.path[:0] = [{str(root)!r}, {str(root / "services")!r}]
+from cribus.manager.nri import messages as m
+from tests.nri import Plugin
+trunk = socket.socket(fileno=int(os.environ["NRI_PLUGIN_SOCKET"]))
+plugin = Plugin(trunk, os.environ["NRI_PLUGIN_IDX"] + "-" + os.environ["NRI_PLUGIN_NAME"])
+{script}
+""")
+    path.chmod(0o755)
+    return path
 
 
 def _ids(request: Any) -> list[str]:

@@ -62,9 +62,12 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Nri(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The Node Resource Interface: where its plugins connect (empty: nowhere), and how long they may take, in s."""
+    """The Node Resource Interface: where its plugins connect (empty: nowhere), and how long they may take, in s.
+    Programs in the folder `plugins` are started, with what the folder `plugin_configs` has for them."""
 
     socket: str = "/var/run/nri/nri.sock"
+    plugins: str = "/opt/nri/plugins"
+    plugin_configs: str = "/etc/nri/conf.d"
     registration_timeout: float = 5.0  # to register, and again to take in what exists
     request_timeout: float = 2.0
 

@@ -15,7 +15,7 @@ from cribus.manager.nri import messages as m
 from cribus.manager.nri.protobuf import Message
 
 from tests.harness import Node, until
-from tests.nri import Answer, Plugin, Refusal
+from tests.nri import Answer, Plugin, Refusal, program
 
 Connect = Callable[..., Plugin]
 
@@ -206,6 +206,32 @@ def test_rubbish(clean: Node, connect: Connect, registered: bool) -> None:
     pod = clean.pod("rubbish")
     assert other.methods(pod) == ["RunPodSandbox"]
     clean.crictl("rmp", "-f", pod)
+
+
+def test_a_plugin_from_the_folder_comes_with_each_manager(clean: Node) -> None:
+    adjust = "m.ContainerAdjustment(env=[m.KeyValue(key='NRI', value=plugin.configured.config)])"
+    script = f"""
+plugin.answers = {{"CreateContainer": lambda _: m.CreateContainerResponse(adjust={adjust})}}
+plugin.register()
+plugin.over.wait()
+"""
+    folder = clean.nri.parent / "plugins"
+    file = program(folder, "20-folder", script)
+    (clean.nri.parent / "conf.d").mkdir()
+    (clean.nri.parent / "conf.d" / "20-folder.conf").write_text("told")
+    try:
+        for name in ("first", "second"):
+            os.kill(clean.services()["manager"], signal.SIGKILL)
+            until(lambda: clean.try_crictl("pods").returncode == 0, 10, "the next manager")
+            pod = clean.pod(name)
+            container = clean.container(pod, name, "sh", "-c", "echo $NRI")
+            assert clean.exited(container)["exitCode"] == 0
+            assert clean.log_lines(container) == ["told"]
+            clean.crictl("rmp", "-f", pod)
+    finally:
+        file.unlink()
+        os.kill(clean.services()["manager"], signal.SIGKILL)
+    until(lambda: clean.try_crictl("pods").returncode == 0, 10, "the next manager")
 
 
 def test_two_plugins_in_conflict(clean: Node, connect: Connect) -> None:

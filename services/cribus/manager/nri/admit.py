@@ -6,19 +6,21 @@ import contextlib
 import logging
 
 from cribus.manager.nri.link import Lost, Refused, Streams
-from cribus.manager.nri.plugin import Plugin
+from cribus.manager.nri.plugin import Launched, Plugin
 from cribus.manager.nri.rounds import Rounds
 
 _logger = logging.getLogger(__name__)
 
 
-async def admit(rounds: Rounds, streams: Streams) -> None:
+async def admit(rounds: Rounds, streams: Streams, launched: Launched | None = None) -> None:
     """Serve one plugin until it is gone."""
-    plugin = Plugin(streams, rounds.updated)
+    plugin = Plugin(streams, rounds.updated, launched)
     reading = asyncio.ensure_future(plugin.run())
     try:
         await plugin.register(rounds.settings, rounds.runtime.version)
         await rounds.join(plugin)
+        if launched is not None:
+            launched.ready.set()
         await reading
         _logger.info("NRI plugin gone", extra={"plugin": plugin.name, "cause": plugin.link.over})
     except (Lost, Refused) as error:

@@ -41,7 +41,8 @@ class Front:
 
     @contextlib.asynccontextmanager
     async def serving(self, version: str, limit: "Limit", evict: "Evict") -> AsyncIterator[None]:
-        """Plugins may connect. One that cannot be served is logged: no pod depends on it."""
+        """Those of the folder are started, and others may connect. One that cannot be served is logged: no pod
+        depends on it."""
 
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
@@ -65,6 +66,10 @@ class Front:
         inode = _inode(self._settings.socket)
         server = await asyncio.start_unix_server(connected, sock=listening)
         try:
+            if _names(self._settings.plugins):
+                from cribus.manager.nri.launch import launched
+
+                self._connections |= set(await launched(self._opened(version, limit, evict), self._settings))
             yield
         finally:
             server.close()
@@ -180,6 +185,13 @@ def _listening(path: str) -> socket.socket:
         made.close()
         raise
     return made
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
 
 
 def _inode(path: str) -> int:

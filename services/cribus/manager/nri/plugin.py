@@ -5,7 +5,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from cribus.config import Nri
 from cribus.errors import FailedPrecondition, InvalidArgument, Unimplemented
@@ -39,6 +39,15 @@ _logger = logging.getLogger(__name__)
 Update = Callable[[m.UpdateContainersRequest], Awaitable[m.UpdateContainersResponse]]
 
 
+class Launched(NamedTuple):
+    """What is known of a plugin that the manager started. `ready`: it is asked, or never will be."""
+
+    number: str
+    base: str
+    config: str
+    ready: asyncio.Event
+
+
 def _about(request: Message) -> str:
     """The id of the container or pod that a question is about."""
     about = getattr(request, "container", None) or getattr(request, "pod", None)
@@ -48,9 +57,10 @@ def _about(request: Message) -> str:
 class Plugin:
     """`update` is what happens when it asks for updates of containers by itself."""
 
-    def __init__(self, streams: Streams, update: Update) -> None:
+    def __init__(self, streams: Streams, update: Update, launched: Launched | None = None) -> None:
         self.link = Link(streams, SERVICE, self._serve)
-        self.index = self.base = ""
+        self._launched = launched
+        self.index, self.base = (launched.number, launched.base) if launched else ("", "")
         self.events = 0
         self._update = update
         self._old: set[Event] = set()
@@ -78,6 +88,7 @@ class Plugin:
 
     async def _configure(self, settings: Nri, version: str) -> None:
         request = m.ConfigureRequest(
+            config=self._launched.config if self._launched else "",
             runtime_name="cribus",
             runtime_version=version,
             registration_timeout=int(settings.registration_timeout * 1000),
@@ -140,10 +151,12 @@ class Plugin:
     def _register(self, request: m.RegisterPluginRequest) -> None:
         if self._registered.done():
             raise FailedPrecondition(f"this connection is registered as {self.name} already")
+        if self._launched:  # its file has the name
+            return self._registered.set_result(None)
         if not _NAME.fullmatch(request.plugin_name) or not _INDEX.fullmatch(request.plugin_idx):
             raise InvalidArgument(
                 f"plugin name {request.plugin_name!r}, index {request.plugin_idx!r}: a name has letters, digits and "
                 "._+-, an index two digits"
             )
         self.base, self.index = request.plugin_name, request.plugin_idx
-        self._registered.set_result(None)
+        return self._registered.set_result(None)
