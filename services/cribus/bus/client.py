@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 from cribus import log
 from cribus.api.verb import A, Empty, Q, Verb
 from cribus.bus import codec, subjects
-from cribus.bus.connection import PATIENCE, RETRY, Connection, pause
+from cribus.bus.connection import PATIENCE, RETRY, Connection, nobody, pause
 from cribus.errors import CribusError, DeadlineExceeded, Unavailable
 
 RESEND = 0.5  # seconds without an answer after which a request is sent again
@@ -33,7 +33,7 @@ class _Waiting:
         self.nobody = False
 
     def feed(self, msg: Msg) -> None:
-        if msg.headers and msg.headers.get("Status") == "503":
+        if nobody(msg):
             self.nobody = True
         else:
             self.whole = self._answer.feed(msg.data) or self.whole
@@ -70,10 +70,11 @@ async def call(connection: Connection, verb: Verb[Q, A], request: Q, target: tup
         async with asyncio.timeout(timeout):
             answer = await _asked(connection, _Question(verb, id, meta, request), waiting)
     except TimeoutError as error:
+        await _leave(connection, subjects.verb(connection.node, verb, id), meta)
         raise DeadlineExceeded(
             f"{verb.service}.{verb.name} gave no answer within {timeout:g} s; it may still happen"
         ) from error
-    except asyncio.CancelledError:
+    except (CribusError, asyncio.CancelledError):
         await _leave(connection, subjects.verb(connection.node, verb, id), meta)
         raise
     finally:
@@ -85,7 +86,8 @@ async def call(connection: Connection, verb: Verb[Q, A], request: Q, target: tup
 
 
 async def _leave(connection: Connection, subject: str, meta: codec.Meta) -> None:
-    """The caller went away, says the server's side to itself."""
+    """The caller goes away: the server is told, and can ask, should it not hear of it now."""
+    connection.gave_up(meta.id)
     meta.n = 0
     await connection.send(subject, codec.pack_request(meta, Empty()))
 

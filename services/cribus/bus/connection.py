@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -22,6 +23,9 @@ from cribus.errors import Unavailable
 
 PATIENCE = 5.0  # seconds for which "not there" is taken for a restart
 RETRY = 0.02  # seconds between tries while it is not there
+_PEER = 1.0  # seconds in which a process says whether its call still waits; one that does not is taken to wait
+_REMEMBERED = 10_000  # calls that were given up
+_WAITS, _LEFT = b"waits", b"left"
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
 
@@ -73,6 +77,7 @@ class Connection:
         self.down.set()
         self.answers: dict[str, Callable[[Msg], None]] = {}
         self.on_reconnect: list[Callable[[], None]] = []
+        self._left: OrderedDict[str, None] = OrderedDict()
         self._inbox = f"{subjects.inbox(login.service)}.{uuid.uuid4().hex}"
 
     async def open(self) -> None:
@@ -124,8 +129,11 @@ class Connection:
             callback()
 
     async def _on_answer(self, msg: Msg) -> None:
-        take = self.answers.get(msg.subject.rpartition(".")[2])
-        if take is not None:
+        token = msg.subject.rpartition(".")[2]
+        take = self.answers.get(token)
+        if msg.reply and not msg.data:
+            await self.send(msg.reply, _LEFT if token in self._left else _WAITS)
+        elif take is not None:
             take(msg)
 
     async def send(self, subject: str, data: bytes, reply: str = "") -> bool:
@@ -143,15 +151,39 @@ class Connection:
         """Whether anybody listens there now: an answer's subject dies with the process that asked."""
         if not subject:
             return True
-        nobody: list[Msg] = []
+        said = await self._probed(subject, 0.0)
+        return said is None or not nobody(said)
+
+    async def waits(self, reply: str) -> bool:
+        """Whether the call whose answers go there was not given up: its process lives and does not say so.
+
+        That it was given up is also told when it happens, but then bus or listener may just be away.
+        """
+        if not reply:
+            return True
+        said = await self._probed(reply, _PEER)
+        return said is None or not (nobody(said) or said.data == _LEFT)
+
+    def gave_up(self, token: str) -> None:
+        """Remember that nobody here waits any more for the answer to this call."""
+        self._left[token] = None
+        if len(self._left) > _REMEMBERED:
+            self._left.popitem(last=False)
+
+    async def _probed(self, subject: str, patience: float) -> Msg | None:
+        """What an empty message to a subject brings back: from the bus when nobody listens, else from who does,
+        within so many seconds; None when nothing came."""
+        heard: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         token = uuid.uuid4().hex
-        self.answers[token] = nobody.append
+        self.answers[token] = lambda msg: None if heard.done() else heard.set_result(msg)
         try:
             await self.send(subject, b"", self.reply_to(token))
             await self.while_up(self.nats.flush)  # the bus has told us by now
+            if patience and not heard.done():
+                await asyncio.wait({heard}, timeout=patience)
+            return heard.result() if heard.done() else None
         finally:
             del self.answers[token]
-        return not nobody
 
     async def _arrived(self) -> None:
         """Send ourselves a message: what one connection sends is taken in its order, and answered so."""
@@ -209,3 +241,8 @@ class Connection:
             for one in (task, down):
                 one.cancel()
             await asyncio.gather(task, down, return_exceptions=True)
+
+
+def nobody(msg: Msg) -> bool:
+    """Whether the bus says that nobody listens."""
+    return msg.headers is not None and msg.headers.get("Status") == "503"

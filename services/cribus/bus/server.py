@@ -168,12 +168,12 @@ class Server:
 
     async def listened(self, reply: str) -> bool:
         """Whether somebody waits where an answer went or will go: no longer when its caller said that it goes
-        away, or when the bus knows of nobody there."""
+        away, or says so now, or when the bus knows of nobody there."""
         job = self._jobs.get(reply.rpartition(".")[2])
         if job is not None and job.left:
             return False
         # That takes a moment, in which the news that its caller left may overtake his next request.
-        return await self._connection.listened(reply) and not (job is not None and job.left)
+        return await self._connection.waits(reply) and not (job is not None and job.left)
 
     def _forget_old(self) -> None:
         """The oldest answers go first; one that is still being made stays behind the others for now."""

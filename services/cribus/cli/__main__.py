@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("node", "show the services, and how many pods and containers there are"),
     "upgrade": ("node", "replace every process by its new version, one after another, while pods run on"),
     "doctor": ("node", "say what this host has, what it lacks, and what to do about it"),
+    "chaos": ("node", "kill the node's processes at random while pods run, and prove that nobody noticed"),
     "run": ("pods", "run a command in a new pod and end with its exit code"),
     "ps": ("pods", "list containers"),
     "pods": ("pods", "list pods"),

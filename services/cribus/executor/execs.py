@@ -62,7 +62,9 @@ async def _fork(node: Node, request: Exec, what: tuple[state.Record, Shim, list[
             with _FORKED.of(request.container):
                 child = await node.server.run(_CHILD, _request(node, request, spec, record), passed)
         except OSError as error:
-            if isinstance(error, ConnectionError) or linux_process.is_running(record.pid, record.started):
+            lives = linux_process.is_running(record.pid, record.started)
+            # ESRCH: an init that is ending gives its namespaces away some time before it is a zombie.
+            if isinstance(error, ConnectionError) or (lives and not isinstance(error, ProcessLookupError)):
                 raise  # the fork server has gone, or the host is short of something
             raise errors.FailedPrecondition(f"container {request.container} has just ended") from error
         finally:

@@ -38,7 +38,7 @@ async def main() -> None:
         bus.connection.on_reconnect.append(ledger.doubt)
         bus.kv.on_made.append(ledger.doubt)
         node = await open_node(settings, bus.call, bus.publish, ledger)
-        node.listened = bus.connection.listened
+        node.listened = bus.connection.waits
         running = (hear_exits(bus, node), follow_exits(bus, node), ledger.mirror(), bus.events.forward(news))
         tasks = [asyncio.create_task(one) for one in running]
         try:

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import pytest
+from cribus import log
 from cribus.api.executor import CREATE_POD, EXEC, CreatePod, Exec, Execed, PodCreated
 from cribus.api.shim import EXEC_SYNC, ExecSync
 from cribus.bus import client, service
@@ -186,5 +187,40 @@ def test_that_nobody_is_there_is_told_at_once_to_whom_can_find_out_why(with_serv
             with pytest.raises(Unavailable, match="nobody serves"):
                 await manager.call(EXEC_SYNC, ExecSync(container="c", cmd=["x"]), id="c")
             assert len(told) == 1
+
+    with_server(scenario)
+
+
+@pytest.mark.parametrize("how", ["its time is up", "it is cancelled"])
+def test_a_call_that_was_given_up_while_nobody_could_be_told_is_known_to_be(with_server: Any, how: str) -> None:
+    """Else what was made for it would belong to a caller who is gone, for as long as his process lives."""
+
+    async def scenario(server: Any) -> None:
+        begun = asyncio.Queue[str]()
+
+        async def hang(request: CreatePod) -> PodCreated:
+            begun.put_nowait(log.current("caller"))
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async with (
+            service.connect(server.settings, "manager") as bus,
+            service.connect(server.settings, "executor") as first,
+            first.serve({CREATE_POD: hang}),
+        ):
+            timeout = 0.5 if how == "its time is up" else 20.0
+            asking = asyncio.create_task(bus.call(CREATE_POD, CreatePod(pod="x"), timeout=timeout))
+            caller = await begun.get()
+            assert await first.connection.waits(caller)
+            await server.kill()
+            await first.connection.down.wait()
+            await bus.connection.down.wait()
+            if timeout > 1:
+                asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            await server.start()
+            await first.connection.up.wait()
+            await bus.connection.up.wait()
+            assert not await first.connection.waits(caller)
 
     with_server(scenario)

@@ -87,6 +87,21 @@ def test_the_bus_knows_who_still_listens(with_server: Any) -> None:
     with_server(scenario)
 
 
+def test_a_process_says_which_of_its_calls_still_wait(with_server: Any) -> None:
+    async def scenario(server: Any) -> None:
+        async with service.connect(server.settings, "manager") as bus:
+            async with service.connect(server.settings, "gateway") as gateway:
+                left, waiting = (gateway.connection.reply_to(one) for one in "xy")
+                gateway.connection.gave_up("x")
+                assert [await bus.connection.waits(one) for one in (left, waiting)] == [False, True]
+                assert await bus.connection.listened(left)
+            async with asyncio.timeout(10):
+                while await bus.connection.waits(waiting):
+                    pass
+
+    with_server(scenario)
+
+
 def test_a_flush_ends_after_what_was_sent_and_subscribed_before(with_server: Any) -> None:
     """nats-py's own lets about one subscription in fifty come later."""
 

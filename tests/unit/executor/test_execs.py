@@ -32,6 +32,7 @@ def test_a_shim_that_is_away(node: Node, monkeypatch: pytest.MonkeyPatch) -> Non
     ("refusal", "lives", "error"),
     [
         (ProcessLookupError(3, "setns"), False, FailedPrecondition),
+        (ProcessLookupError(3, "setns"), True, FailedPrecondition),  # it is ending, and has no namespaces any more
         (ConnectionError("the fork server has gone"), False, ConnectionError),  # which says nothing of the container
         (BlockingIOError(11, "clone3"), True, BlockingIOError),
     ],
