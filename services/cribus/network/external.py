@@ -4,6 +4,7 @@ Source: CNI specification 1.1, sections 2 (execution protocol), 5 (result types 
 """
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -11,7 +12,15 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import Any
 
-from cribus.errors import CribusError, DeadlineExceeded, FailedPrecondition, InvalidArgument, Unavailable
+from cribus.errors import (
+    CribusError,
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    ResourceExhausted,
+    Unavailable,
+)
+from cribus.network import talk
 
 DEADLINE = 90.0  # seconds for one plugin; the kubelet gives RunPodSandbox four minutes
 _PROMPT = 5.0  # seconds for what others wait for: STATUS, and GC at start-up
@@ -61,21 +70,31 @@ def run(bin_dirs: tuple[str, ...], command: str, conf: dict[str, Any], call: Cal
             "CNI_IFNAME": call.interface,
             "CNI_ARGS": ";".join(f"{key}={value}" for key, value in call.args.items()),
         }
-    program = subprocess.Popen(
-        [path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=environment, start_new_session=True, cwd="/",
-    )  # fmt: skip
-    with program:
+    what = f"CNI plugin {conf['type']} {command}"
+    with _started(path, environment) as program:
         try:
-            output, errors = program.communicate(json.dumps(conf).encode(), timeout=deadline)
-        except subprocess.TimeoutExpired as error:
+            said = talk.talk(program, json.dumps(conf).encode(), deadline)
+        except BaseException as error:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(program.pid, signal.SIGKILL)  # not reaped yet, so the group is still its own
-            program.communicate()
-            raise DeadlineExceeded(
-                f"CNI plugin {conf['type']} did not finish {command} in {deadline:g} s and was killed"
-            ) from error
-    return _answer(f"CNI plugin {conf['type']} {command}", program.returncode, (output, errors))
+            if isinstance(error, TimeoutError):
+                raise DeadlineExceeded(f"{what} did not finish in {deadline:g} s and was killed") from error
+            if isinstance(error, talk.TooMuchError):
+                raise FailedPrecondition(f"{what} printed more than {error} bytes and was killed") from error
+            raise
+    return _answer(what, program.returncode, said)
+
+
+def _started(path: str, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+    """Raises ResourceExhausted for want of processes, FailedPrecondition for what is no program."""
+    try:
+        return subprocess.Popen(
+            [path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=environment, start_new_session=True, cwd="/",
+        )  # fmt: skip
+    except OSError as error:
+        kind = ResourceExhausted if error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE) else FailedPrecondition
+        raise kind(f"CNI plugin {path} cannot be executed: {error.strerror}") from error
 
 
 def _answer(what: str, code: int, said: tuple[bytes, bytes]) -> dict[str, Any]:
@@ -87,9 +106,9 @@ def _answer(what: str, code: int, said: tuple[bytes, bytes]) -> dict[str, Any]:
         if not isinstance(document, dict):
             raise FailedPrecondition(f"{what} printed no JSON result: {said[0][:200]!r}")
         return document
-    if isinstance(document, dict) and "code" in document:
+    if isinstance(document, dict) and isinstance(document.get("code"), int):
         details = f" ({document['details']})" if document.get("details") else ""
-        raise _kind(int(document["code"]))(f"{what} failed: {document.get('msg', '')}{details}")
+        raise _kind(document["code"])(f"{what} failed: {document.get('msg', '')}{details}")
     words = (said[1] or said[0]).decode(errors="replace").strip()[-500:]
     raise Unavailable(f"{what} failed with status {code}: {words or 'it gave no reason'}")
 

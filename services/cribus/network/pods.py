@@ -1,6 +1,7 @@
 """Pods and their network: the room's front door. Every call blocks; call from a thread."""
 
 import hashlib
+import ipaddress
 import os
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -109,9 +110,10 @@ class Network:
             loopback.bring_up(pod.netns)
         with _ADDED.of(pod.id):
             entry.result = self._chain.add(network, _call(entry, pod.netns), lambda result: self._note(entry, result))
+        attached = _attached(entry.result)
         with _NOTED.of(pod.id):
             self._cache.write(entry)
-        return _attached(entry.result)
+        return attached
 
     def detach(self, pod_id: str, netns: str = "") -> None:
         """Take everything away again. Idempotent, from every state, also when the namespace is gone."""
@@ -255,10 +257,13 @@ def _args(pod: Pod) -> dict[str, str]:
 
 def _attached(result: dict[str, Any]) -> Attached:
     """The addresses of the pod's own interface, in the plugins' order."""
-    interfaces = result.get("interfaces") or []
-    inside = {number for number, one in enumerate(interfaces) if one.get("sandbox") and one["name"] == INTERFACE}
-    mine = [one for one in result.get("ips") or [] if one.get("interface", -1) in inside or "interface" not in one]
-    ips = [one["address"].split("/")[0] for one in mine]
+    try:
+        interfaces = result.get("interfaces") or []
+        inside = {number for number, one in enumerate(interfaces) if one.get("sandbox") and one["name"] == INTERFACE}
+        mine = [one for one in result.get("ips") or [] if one.get("interface", -1) in inside or "interface" not in one]
+        ips = [str(ipaddress.ip_interface(one["address"]).ip) for one in mine]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise FailedPrecondition(f"the CNI plugins' result is none ({error}): {str(result)[:200]}") from error
     if not ips:
         raise FailedPrecondition("the CNI plugins gave the pod no address: correct the network's ipam")
     return Attached(ips, mine[0].get("gateway") or "", INTERFACE, result)

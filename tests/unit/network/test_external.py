@@ -41,11 +41,23 @@ def test_a_plugin_gets_what_the_specification_says(tmp_path: Path) -> None:
         ('echo \'{"code": 11, "msg": "later"}\'; exit 1', Unavailable, "later"),
         ("echo broken >&2; exit 3", Unavailable, "status 3: broken"),
         ("echo x", FailedPrecondition, "no JSON"),
+        ("echo '[]'", FailedPrecondition, "no JSON"),
+        ("head -c 100 /dev/urandom", FailedPrecondition, "no JSON"),
+        ("exec yes", FailedPrecondition, "printed more than 1048576 bytes and was killed"),
+        ('echo \'{"code": "seven"}\'; exit 1', Unavailable, "status 1"),
+        ("kill -SEGV $$", Unavailable, "status -11: it gave no reason"),
     ],
 )
 def test_its_errors_are_ours(tmp_path: Path, script: str, kind: type[Exception], words: str) -> None:
     with pytest.raises(kind, match=words):
         external.run(plugin(tmp_path, script), "ADD", {"type": "plug"}, CALL)
+
+
+def test_what_is_no_program(tmp_path: Path) -> None:
+    folders = plugin(tmp_path, "")
+    (tmp_path / "plug").write_bytes(b"\0rubbish")
+    with pytest.raises(FailedPrecondition, match="cannot be executed: Exec format error"):
+        external.run(folders, "ADD", {"type": "plug"}, CALL)
 
 
 @pytest.mark.parametrize(("command", "limit"), [("ADD", "DEADLINE"), ("STATUS", "_PROMPT"), ("GC", "_PROMPT")])
