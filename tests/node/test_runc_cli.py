@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ class Cli:
         self.name = f"crbcli{os.getpid()}"
         (self.bundle / "rootfs" / "bin").mkdir(parents=True)
         shutil.copy("/bin/busybox", self.bundle / "rootfs" / "bin" / "busybox")
-        for applet in ("sh", "cat", "sleep", "echo", "tty", "true", "ls", "id"):
+        for applet in ("sh", "cat", "sleep", "echo", "tty", "true", "ls", "id", "ip"):
             os.symlink("busybox", self.bundle / "rootfs" / "bin" / applet)
         self.try_("spec", "--bundle", str(self.bundle)).check_returncode()
 
@@ -60,15 +61,23 @@ class Cli:
         return int((self.bundle / "pid").read_text())
 
 
+@pytest.fixture
+def base() -> Iterator[Path]:
+    """A folder that root of a user namespace may pass through."""
+    with tempfile.TemporaryDirectory(prefix="crbcli", dir="/var/tmp") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
 @pytest.fixture(params=PROGRAMS)
-def cli(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cli]:
-    one = Cli(PROGRAMS[request.param], tmp_path)
+def cli(request: pytest.FixtureRequest, base: Path) -> Iterator[Cli]:
+    one = Cli(PROGRAMS[request.param], base)
     yield one
     one.do("delete", "--force", "c")
     assert list(Path("/sys/fs/cgroup").glob(f"*/{one.name}/c")) == []
     for folder in Path("/sys/fs/cgroup").glob(f"*/{one.name}"):
         folder.rmdir()
-    assert not list((tmp_path / "root").glob("*"))
+    assert not list((base / "root").glob("*"))
 
 
 def ended(pid: int) -> None:
@@ -149,6 +158,32 @@ def test_a_terminal(cli: Cli, tmp_path: Path) -> None:
     os.write(fds[0], b"\x04")
     ended(pid)
     os.close(fds[0])
+
+
+def test_users_of_its_own(cli: Cli) -> None:
+    """Root inside is nobody outside, and what was made with it belongs to it."""
+    cli.spec("sh", "-c", "cat /proc/self/uid_map; id -u; sleep 100")
+    path = cli.bundle / "config.json"
+    made = json.loads(path.read_text())
+    linux = made["linux"]
+    linux["namespaces"].append({"type": "user"})
+    linux["uidMappings"] = [{"containerID": 0, "hostID": 300000, "size": 1000}]
+    linux["gidMappings"] = [{"containerID": 0, "hostID": 400000, "size": 1000}]
+    for name in ("bounding", "effective", "permitted"):
+        made["process"]["capabilities"][name].append("CAP_NET_ADMIN")
+    path.write_text(json.dumps(made))
+    for folder in (cli.bundle / "rootfs", *(cli.bundle / "rootfs").rglob("*")):
+        os.chown(folder, 300000, 400000, follow_symlinks=False)
+    pid = cli.create()
+    cli.do("start", "c")
+    status = Path(f"/proc/{pid}/status").read_text()
+    assert "Uid:\t300000\t300000" in status
+    assert "Gid:\t400000\t400000" in status
+    assert cli.do("exec", "c", "cat", "/proc/self/uid_map").split() == ["0", "300000", "1000"]
+    assert cli.do("exec", "c", "id", "-u") == "0\n"
+    cli.do("exec", "c", "ip", "link", "set", "lo", "down")
+    cli.do("kill", "c", "KILL")
+    ended(pid)
 
 
 def test_a_program_that_is_not_there(cli: Cli) -> None:

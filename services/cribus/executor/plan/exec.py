@@ -32,7 +32,7 @@ def plan(asked: dict[str, Any], spec: dict[str, Any], where: tuple[list[str], Ho
     return {
         "flags": _ALWAYS | sum(build.KINDS[kind] for kind in ("cgroup", "time") if kind in wanted),
         "affinity": scheduling.affinity(asked),
-        "users": bool(wanted.get("user")),
+        "users": "user" in wanted,
         "cgroups": join,
         "process": process.plan(asked, spec.get("linux") or {}, host),
     }

@@ -10,7 +10,7 @@ from typing import Any
 from cribus import errors
 from cribus.executor.child import init
 from cribus.executor.plan import build, devices, hooks, host
-from cribus.executor.runc_cli import control, forks, hosthooks
+from cribus.executor.runc_cli import control, forks, hosthooks, users
 from cribus.executor.runc_cli.box import Box
 from cribus.executor.runc_cli.options import Line
 from cribus.linux import process
@@ -24,7 +24,8 @@ def create(box: Box, line: Line) -> int:
     spec = box.make(bundle, bool(line.general.get("systemd-cgroup")))
     try:
         validate(spec)
-        pid = _fork(box, spec, line)
+        with users.owned(spec) as made:
+            pid = _fork(box, made, line)
         forks.write_pid(line.given.get("pid-file") or "", pid)
     except BaseException:
         control.destroy(box)

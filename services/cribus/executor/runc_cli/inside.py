@@ -78,7 +78,7 @@ def _fork(stack: ExitStack, box: Box, asked: dict[str, Any]) -> tuple[int, socke
     stack.callback(os.close, sync)
     link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     stack.enter_context(link)
-    path = build.namespaces_of(spec).get("user", "")
+    path = build.namespaces_of(spec).get("user", "")  # without one it is init's own
     users = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if path else os.dup(pidfd)
     stack.callback(os.close, users)
     request = planned.plan(asked, spec, (box.tree().join_self_paths(known["cgroup"]), host.look()))
