@@ -7,7 +7,6 @@ ones where there are few values. Both runtimes are up all the time; rounds alter
 import argparse
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,14 +16,14 @@ from pathlib import Path
 from tests import registry
 from tests.bench import bench_density, bench_exec, bench_lifecycle, bench_log, bench_pull, peer
 from tests.bench.client import Client
+from tests.bench.images import images
 from tests.bench.node import Cribus
 from tests.bench.report import Report
 from tests.bench.side import Side
-from tests.registry import Entry, Image, Registry
+from tests.registry import Registry
 
 SECTIONS = ("pod", "churn", "exec", "density", "idle", "pull", "log")
 SIDES = ("containerd", "cribus")
-_PAUSE = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n"
 
 
 def arguments() -> argparse.Namespace:
@@ -44,21 +43,6 @@ def arguments() -> argparse.Namespace:
     if unknown:
         parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
     return chosen
-
-
-def images(store: Registry, folder: Path) -> str:
-    """Push the pause image and one with a static busybox; returns the latter's name."""
-    source, program = folder / "pause.c", folder / "pause"
-    source.write_text(_PAUSE)
-    subprocess.run(["gcc", "-static", "-Os", "-s", "-o", str(program), str(source)], check=True)
-    pause = registry.layer(folder, registry.tar([Entry("pause", program.read_bytes(), 0o755)]))
-    store.push("pause", Image([pause], {"Entrypoint": ["/pause"]}), "bench")
-    applets = subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
-    entries = [Entry("bin", folder=True, mode=0o755), Entry("bin/busybox", Path("/bin/busybox").read_bytes(), 0o755)]
-    entries += [Entry(f"bin/{name}", link="bin/busybox", mode=0o755) for name in applets if name != "busybox"]
-    busybox = registry.layer(folder, registry.tar(entries))
-    store.push("busybox", Image([busybox], {"Cmd": ["sh"], "Env": ["PATH=/bin"]}), "bench")
-    return f"{store.host}/busybox:bench"
 
 
 class Bench:

@@ -54,6 +54,7 @@ disabled_plugins = ['io.containerd.internal.v1.tracing']
   runtime_type = 'io.containerd.runc.v2'
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
   Root = '{base}/runc'
+  BinaryName = '{runtime}'
 [plugins.'io.containerd.cri.v1.runtime'.cni]
   bin_dirs = ['{programs}']
   conf_dir = '{base}/cni'
@@ -98,9 +99,11 @@ def _drop_chains() -> None:
 
 
 class Containerd(Side):
-    """containerd in folders, a bridge and sockets of its own. `mirrors` are hosts that the loopback registry plays."""
+    """containerd in folders, a bridge and sockets of its own. `mirrors` are hosts that the loopback registry plays;
+    `runtime` is what makes its containers, a program with runc's command line."""
 
     name = "containerd"
+    runtime = "runc"
 
     def __init__(self, base: Path, programs: Path, registry: str, mirrors: tuple[str, ...] = ()) -> None:
         super().__init__(base, base / "containerd.sock")
@@ -138,7 +141,7 @@ class Containerd(Side):
         self.forget_cgroups()
 
     def _write(self) -> None:
-        text = _CONFIG.format(base=self.base, pause=self.pause, programs=self.programs)
+        text = _CONFIG.format(base=self.base, pause=self.pause, programs=self.programs, runtime=self.runtime)
         (self.base / "config.toml").write_text(text)
         plugins: list[dict[str, object]] = [
             {
