@@ -318,7 +318,7 @@ class _Loop:
                 self._children.add(pid)
                 _FORKED.passed()
             except OSError as error:
-                self._answer([id, 0, error.errno or 0, str(error)], [])
+                self._answer([id, 0, error.errno or 0, f"{error.filename}: {error.strerror}"], [])
                 return True
             exit_index = request.get("_exit_fd", -1)
             if exit_index >= 0:

@@ -11,6 +11,7 @@ claimed by nobody: its handler in `unheard` gets the answer.
 import asyncio
 import contextlib
 import contextvars
+import errno
 import logging
 import time
 import uuid
@@ -27,7 +28,7 @@ from cribus.api.verb import Verb
 from cribus.bus import codec
 from cribus.bus.connection import Connection
 from cribus.bus.trace import Asking, Told
-from cribus.errors import Aborted, CribusError, DeadlineExceeded, Internal, Unimplemented
+from cribus.errors import Aborted, CribusError, DeadlineExceeded, Internal, ResourceExhausted, Unimplemented
 
 Handler = Callable[[Any], Awaitable[Any]]
 Table = Mapping[Verb[Any, Any], Handler]
@@ -36,6 +37,7 @@ _IDS = ("container", "container_id", "pod", "pod_sandbox_id")
 _SHORT = 80  # characters of a field that is told whole; a longer one is not
 _LARGE = 16 << 10  # bytes beyond which an answer is not kept: lists are long, and asked for often
 _DRAIN = 1.0  # seconds that running requests get at the end
+_SCARCE = (errno.EAGAIN, errno.ENOMEM, errno.ENFILE, errno.EMFILE, errno.ENOSPC, errno.EDQUOT)
 _logger = logging.getLogger(__name__)
 
 
@@ -236,6 +238,9 @@ def _explained(name: str, error: BaseException) -> BaseException:
         return Aborted(f"{name} was cut short because the service stops; repeat it")
     if isinstance(error, ConnectionError):  # what did the work is gone, a fork server for one
         return Aborted(f"{name} was cut short ({error}); repeat it")
+    if (isinstance(error, OSError) and error.errno in _SCARCE) or "new thread" in str(error):
+        reason = error.strerror if isinstance(error, OSError) else error
+        return ResourceExhausted(f"{name} failed: {reason}; the host, or this service's cgroup, is short of something")
     _logger.error("request failed", extra={"verb": name}, exc_info=error)
     return Internal(f"{name} failed: {type(error).__name__}: {error}")
 

@@ -1,6 +1,7 @@
 """What the serving side owes a caller: one run an id, deadlines kept, one cause out of many."""
 
 import asyncio
+import errno
 import time
 from typing import Any
 
@@ -10,7 +11,8 @@ from cribus.api.executor import CREATE_POD, DELETE_POD, EXEC, CreatePod, DeleteP
 from cribus.api.verb import Empty
 from cribus.bus import codec, service
 from cribus.bus.client import passing_on
-from cribus.errors import Aborted, DeadlineExceeded, FailedPrecondition, Internal, Unimplemented
+from cribus.bus.server import _explained
+from cribus.errors import Aborted, DeadlineExceeded, FailedPrecondition, Internal, ResourceExhausted, Unimplemented
 
 
 async def _raw(bus: Any, subject: str, meta: codec.Meta, message: Any) -> Any:
@@ -94,6 +96,14 @@ def test_one_cause_out_of_a_group_and_a_defect_is_internal(with_server: Any) -> 
                 await bus.call(DELETE_POD, DeletePod(pod="x"))
 
     with_server(scenario)
+
+
+def test_what_the_host_is_short_of_is_no_defect() -> None:
+    short = _explained("exec", OSError(errno.EAGAIN, "Resource temporarily unavailable", "clone3"))
+    assert isinstance(short, ResourceExhausted)
+    assert "Resource temporarily unavailable" in str(short)
+    assert isinstance(_explained("exec", RuntimeError("can't start new thread")), ResourceExhausted)
+    assert isinstance(_explained("exec", OSError(errno.EPERM, "no", "x")), Internal)
 
 
 def test_an_answer_that_reaches_nobody_is_told(with_server: Any) -> None:

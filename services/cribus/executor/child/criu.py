@@ -3,7 +3,7 @@
 import os
 
 from cribus.executor.child import process
-from cribus.executor.child.failure import reason, tell
+from cribus.executor.child.failure import code, reason, tell
 from cribus.linux import fds as descriptors
 from cribus.linux import namespaces
 
@@ -23,7 +23,7 @@ def dump(request: "dict[str, Any]", fds: list[int]) -> int:
         if pid == 0:
             _execute(request, at_work)
     except OSError as error:
-        tell(answer, "error", f"INTERNAL {reason(error)}")
+        tell(answer, "error", f"{code(error)} {reason(error)}")
         return 1
     if os.waitpid(pid, 0)[1] == 0:
         tell(answer, "ready", "")

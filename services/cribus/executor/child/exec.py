@@ -7,7 +7,7 @@ stdout and stderr, or a socket to which the master of its terminal goes.
 import os
 
 from cribus.executor.child import process, steps, terminal
-from cribus.executor.child.failure import Failed, reason, tell
+from cribus.executor.child.failure import Failed, code, reason, tell
 from cribus.linux import namespaces
 from cribus.steps import Step
 
@@ -53,7 +53,7 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
         tell(sync, "error", "FAILED_PRECONDITION the container has just exited; nothing can be started in it")
         return process.NOT_EXECUTABLE
     except OSError as error:
-        tell(sync, "error", f"INTERNAL process cannot enter the container: {reason(error)}")
+        tell(sync, "error", f"{code(error)} process cannot enter the container: {reason(error)}")
         return process.NOT_EXECUTABLE
     return process.NOT_EXECUTABLE
 

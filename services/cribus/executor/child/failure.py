@@ -7,6 +7,8 @@ ready
 
 import os
 
+_SHORT = (11, 12, 23, 24, 28, 122)  # EAGAIN, ENOMEM, ENFILE, EMFILE, ENOSPC, EDQUOT
+
 
 class Failed(Exception):
     """What could not be done; `code` as in cribus.errors."""
@@ -15,6 +17,11 @@ class Failed(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+def code(error: OSError) -> str:
+    """Which status a refusal of the kernel is: the host is short of something, or the fault is ours."""
+    return "RESOURCE_EXHAUSTED" if error.errno in _SHORT else "INTERNAL"
 
 
 def reason(error: OSError) -> str:

@@ -9,7 +9,7 @@ import os
 import signal
 
 from cribus.executor.child import hooks, process, steps, terminal
-from cribus.executor.child.failure import Failed, reason, tell
+from cribus.executor.child.failure import Failed, code, reason, tell
 from cribus.linux import fds as descriptors
 from cribus.linux import mount
 from cribus.linux import process as linux_process
@@ -51,7 +51,7 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
         tell(sync, "error", "ABORTED the container's keeper was killed before it had its terminal; repeat")
         return 1
     except OSError as error:
-        tell(sync, "error", f"INTERNAL container cannot be set up: {reason(error)}")
+        tell(sync, "error", f"{code(error)} container cannot be set up: {reason(error)}")
         return 1
     return 1
 

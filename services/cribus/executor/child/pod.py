@@ -10,7 +10,7 @@ import signal
 import socket
 
 from cribus.executor.child import steps
-from cribus.executor.child.failure import Failed, reason, tell
+from cribus.executor.child.failure import Failed, code, reason, tell
 from cribus.linux import fds as descriptors
 from cribus.linux import mount, namespaces, process
 from cribus.steps import Step
@@ -45,7 +45,7 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
         with _REAPER.of():
             pid = _reaper(request) if flags & namespaces.CLONE_NEWPID else 0
     except OSError as error:
-        tell(sync, "error", f"INTERNAL namespaces of the pod: {reason(error)}")
+        tell(sync, "error", f"{code(error)} namespaces of the pod: {reason(error)}")
         return 1
     except Failed as failure:
         tell(sync, "error", f"{failure.code} {failure.message}")

@@ -13,7 +13,7 @@ import signal
 import stat
 import termios
 
-from cribus.executor.child.failure import Failed, reason, tell
+from cribus.executor.child.failure import Failed, code, reason, tell
 from cribus.linux import capabilities, namespaces, process, scheduling, seccomp
 
 TYPE_CHECKING = False
@@ -105,7 +105,7 @@ def become(what: "dict[str, Any]", users: int = -1, last: "Callable[[], None]" =
         _give_streams(what["owner"])
         _identify(what, users)
     except OSError as error:
-        raise Failed("INTERNAL", f"process of the container cannot be set up: {reason(error)}") from error
+        raise Failed(code(error), f"process of the container cannot be set up: {reason(error)}") from error
     if not inside and not _changed_directory(what["cwd"]):
         raise Failed("INVALID_ARGUMENT", f'working directory "{what["cwd"]}" cannot be entered in the container')
     default_signals()

@@ -3,7 +3,7 @@
 import os
 
 from cribus.executor.child import steps
-from cribus.executor.child.failure import Failed, reason, tell
+from cribus.executor.child.failure import Failed, code, reason, tell
 from cribus.linux import mount, namespaces
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
         tell(sync, "error", f"{failure.code} {failure.message}")
         return 1
     except OSError as error:
-        tell(sync, "error", f"INTERNAL root filesystem {request['target']}: {reason(error)}")
+        tell(sync, "error", f"{code(error)} root filesystem {request['target']}: {reason(error)}")
         return 1
     tell(sync, "ready", "")
     return 0

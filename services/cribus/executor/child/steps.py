@@ -9,7 +9,7 @@ import socket
 import stat
 
 from cribus.executor.child import paths
-from cribus.executor.child.failure import Failed, reason
+from cribus.executor.child.failure import Failed, code, reason
 from cribus.linux import mount, namespaces
 from cribus.steps import Step
 
@@ -43,7 +43,7 @@ def run(work: Work, steps: "list[list[Any]]") -> None:
                 STEPS[name](work, *args)
         except OSError as error:
             what = " ".join(str(one) for one in args[:3] if isinstance(one, str) and one)
-            raise Failed("INTERNAL", f"{name} {what}: {reason(error)}") from error
+            raise Failed(code(error), f"{name} {what}: {reason(error)}") from error
 
 
 def cgroups(work: Work, files: list[str]) -> None:

@@ -1,5 +1,6 @@
 """Starting a keeper with a container's streams: what every runtime handler begins with."""
 
+import errno
 import os
 import socket
 from contextlib import ExitStack
@@ -87,8 +88,17 @@ def _request(passed: _Passed, bundle: str, wanted: Wanted) -> dict[str, Any]:
     return {"hold": hold, "title": f"keeper: {bundle}", "spare": [pidns] if pidns >= 0 else [], "init": init}
 
 
+# How a keeper ends what it says of a host that is short of something.
+_SCARCE = tuple(os.strerror(one) for one in (errno.EAGAIN, errno.ENOMEM, errno.ENFILE, errno.EMFILE, errno.ENOSPC))
+
+
 class Refused(errors.Internal):
     """What a keeper could not start, in the kernel's or the runtime's words."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        if message.endswith(_SCARCE):
+            self.code = errors.ResourceExhausted.code
 
 
 async def _answer(ours: socket.socket) -> tuple[int, int]:

@@ -1,5 +1,7 @@
+import errno
 import os
 
+import pytest
 from cribus.executor.child import failure
 
 
@@ -18,3 +20,8 @@ def test_lines_there_and_back() -> None:
 def test_reason_names_what_it_was_about() -> None:
     assert failure.reason(OSError(2, "No such file", "/x")) == "/x: No such file"
     assert failure.reason(OSError(2, "No such file", "/proc/self/fd/7")) == "No such file"
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.EAGAIN, "RESOURCE_EXHAUSTED"), (errno.EPERM, "INTERNAL")])
+def test_a_host_that_is_short_of_something_is_no_defect_of_ours(number: int, code: str) -> None:
+    assert failure.code(OSError(number, os.strerror(number), "clone3")) == code
