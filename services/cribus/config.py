@@ -15,7 +15,8 @@ DEFAULT_PATH = "/etc/cribus/config.toml"
 class Bus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the bus is. With `url` empty the node runs a nats-server of its own on `listen`."""
 
-    url: str = ""
+    url: str = ""  # of one server of a cluster, or several, with commas
+    replicas: int = 1  # of a cluster's servers that keep the node's records and events
     listen: str = "127.0.0.1:4622"
 
 

@@ -49,6 +49,7 @@ class Login(msgspec.Struct, frozen=True):
     service: str
     user: str = ""
     password: str = ""
+    replicas: int = 1
 
 
 class _Client(Client):
@@ -83,7 +84,7 @@ class Connection:
     async def open(self) -> None:
         """Connect, for as long as it takes. Raises NatsError when the bus refuses the credentials."""
         await self.nats.connect(
-            servers=[self.login.url],
+            servers=self.login.url.split(","),
             name=f"cribus-{self.service}",
             user=self.login.user or None,
             password=self.login.password or None,

@@ -1,8 +1,8 @@
 """A user a service, with the least subjects it needs; made once, kept in files only root can read.
 
 `<root>/bus/nats.conf` is the node's own server's configuration, `<root>/bus/<service>.json` what a
-service logs in with. On a cluster that is somebody else's (`bus.url`), the operator puts the same
-JSON files there.
+service logs in with. On a cluster that is somebody else's (`bus.url`) its servers have to know the
+same users: `cribus credentials` prints them.
 """
 
 import contextlib
@@ -44,26 +44,44 @@ def login(settings: Settings, service: str) -> Login:
     try:
         known = json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise FailedPrecondition(f"{path} is missing; `cribus up` makes the credentials of a node") from error
+        how = (
+            "`cribus credentials` makes it, and prints what the bus must know"
+            if settings.bus.url
+            else "`cribus up` makes it"
+        )
+        raise FailedPrecondition(f"{path} is missing; {how}") from error
     except PermissionError as error:
         raise FailedPrecondition(f"{path} is for root only; run this as root") from error
-    return Login(url=url, node=settings.node, service=service, user=known["user"], password=known["password"])
+    return Login(
+        url=url,
+        node=settings.node,
+        service=service,
+        user=known["user"],
+        password=known["password"],
+        replicas=settings.bus.replicas,
+    )
 
 
 def ensure(settings: Settings) -> Path:
     """Make what is missing; keeps the passwords that exist. The path of nats.conf. Idempotent."""
+    made = users(settings)
+    conf = directory(settings) / "nats.conf"
+    _write(conf, json.dumps(_server(settings, made), indent=2))
+    return conf
+
+
+def users(settings: Settings) -> list[dict[str, Any]]:
+    """The users of this node as a nats-server's configuration has them; missing credentials are made. Idempotent."""
     base = directory(settings)
     base.mkdir(mode=0o700, parents=True, exist_ok=True)
-    users = []
+    found = []
     for service in CALLS:
         path = base / f"{service}.json"
         if not path.exists():
             _make(path, json.dumps({"user": f"{settings.node}-{service}", "password": secrets.token_urlsafe(32)}))
         known = json.loads(path.read_text())
-        users.append({**known, "permissions": permissions(settings.node, service)})
-    conf = base / "nats.conf"
-    _write(conf, json.dumps(_server(settings, users), indent=2))
-    return conf
+        found.append({**known, "permissions": permissions(settings.node, service)})
+    return found
 
 
 def _server(settings: Settings, users: list[dict[str, Any]]) -> dict[str, Any]:
@@ -116,7 +134,11 @@ def _jetstream(node: str, service: str) -> list[str]:
         inside = subjects.trace_stream(node)
         allowed += [f"$JS.API.STREAM.INFO.{inside}", *_reading(inside)]
     if service == "manager":
-        allowed += ["$JS.API.>", f"$KV.{subjects.bucket(node)}.>"]
+        records = f"KV_{subjects.bucket(node)}"
+        allowed.append(f"$KV.{subjects.bucket(node)}.>")
+        for one in (records, stream, subjects.trace_stream(node)):
+            allowed += [f"$JS.API.STREAM.{what}.{one}" for what in ("INFO", "CREATE", "DELETE", "PURGE")]
+            allowed += _reading(one)
     return allowed
 
 

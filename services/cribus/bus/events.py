@@ -75,6 +75,7 @@ class Events:
                     max_bytes=KEEP_BYTES,
                     duplicate_window=_DUPLICATES,
                     allow_direct=True,
+                    num_replicas=self._connection.login.replicas,
                 )
                 await self._js.add_stream(config)
 

@@ -41,7 +41,13 @@ class Records:
             try:
                 await self._js.stream_info(self._stream)
             except NotFoundError:
-                config = KeyValueConfig(bucket=self._bucket, storage=StorageType.FILE, direct=True, history=1)
+                config = KeyValueConfig(
+                    bucket=self._bucket,
+                    storage=StorageType.FILE,
+                    direct=True,
+                    history=1,
+                    replicas=self._connection.login.replicas,
+                )
                 await self._js.create_key_value(config)
                 for callback in list(self.on_made):
                     callback()

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "save": ("images", "export images to a file"),
     "why": ("pods", "say why a pod is as it is: who asked what, what failed, who killed whom, what hangs"),
     "events": ("more", "print the node's events, one JSON object a line"),
+    "credentials": ("more", "print the node's users for the servers of a NATS cluster, as JSON"),
     "completion": ("more", "print a shell's completion script"),
 }
 
