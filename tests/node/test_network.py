@@ -11,13 +11,15 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cribus import config
 from cribus.network.links import Links
 from cribus.network.pods import Network, Pod, open_network
+
+from tests.netns import MakeNamespace, namespaces
 
 TAG = f"crbt{os.getpid() % 1000000}"
 BRIDGE = f"{TAG}b"
@@ -84,23 +86,10 @@ def network(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Network]
             host.delete(BRIDGE)
 
 
-MakeNamespace = Callable[[], str]
-
-
 @pytest.fixture
 def namespace() -> Iterator[MakeNamespace]:
-    names: list[str] = []
-
-    def make() -> str:
-        names.append(f"{TAG}n{len(names)}")
-        subprocess.run(["ip", "netns", "add", names[-1]], check=True)
-        return f"/run/netns/{names[-1]}"
-
-    try:
+    with namespaces(TAG) as make:
         yield make
-    finally:
-        for name in names:
-            subprocess.run(["ip", "netns", "del", name], stderr=subprocess.DEVNULL)
 
 
 def ask(address: str, port: int, netns: str = "") -> str:

@@ -3,14 +3,14 @@
 import os
 
 from cribus import steps
-from cribus.api.trace import Batch, Span, is_news
+from cribus.api.trace import Batch, Span
 from cribus.bus import codec, subjects
+from cribus.bus.collected import LONGEST, Collected
 from cribus.bus.slim import Slim
 
 _WAIT = 0.3  # seconds from the first span of a batch until it goes
 _AGAIN = 2.0  # seconds until the next try while the bus is away
 _MOST = 512  # spans that wait for the bus; one message holds them
-_LONGEST = 600  # characters of a failure
 
 
 class Trace:
@@ -18,8 +18,7 @@ class Trace:
 
     def __init__(self, slim: Slim) -> None:
         self._slim = slim
-        self._spans: list[Span] = []
-        self._lost = 0
+        self._waiting = Collected(_MOST)
 
     def heard(self, passage: steps.Passage) -> None:
         """A step is over."""
@@ -28,24 +27,19 @@ class Trace:
             began=passage.began,
             took=passage.took,
             id=passage.id,
-            failure=passage.failure[:_LONGEST],
+            failure=passage.failure[:LONGEST],
         )
-        if not is_news(span):
-            return
-        if len(self._spans) >= _MOST:
-            self._lost += 1
-            return
-        self._spans.append(span)
-        if len(self._spans) == 1:
+        if self._waiting.add(span) and len(self._waiting.spans) == 1:
             self._slim.loop.later(_WAIT, self.flush)
 
     def flush(self) -> None:
         """Send what was collected."""
-        if not self._spans:
+        waiting = self._waiting
+        if not waiting.spans:
             return
-        batch = Batch(service=self._slim.place.service, pid=os.getpid(), spans=self._spans, lost=self._lost)
+        batch = Batch(service=self._slim.place.service, pid=os.getpid(), spans=waiting.spans, lost=waiting.lost)
         subject = subjects.trace(self._slim.node, self._slim.place.service)
         if self._slim.publish(subject, codec.pack_message(batch)):
-            self._spans, self._lost = [], 0
+            self._waiting = Collected(_MOST)
         else:
             self._slim.loop.later(_AGAIN, self.flush)

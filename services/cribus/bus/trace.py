@@ -17,10 +17,11 @@ from nats.js.api import DiscardPolicy, PersistMode, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
 from cribus import log, steps
-from cribus.api.trace import Batch, Going, Span, is_news, is_question
+from cribus.api.trace import Batch, Going, Span, is_question
 from cribus.api.verb import Empty
 from cribus.bus import subjects
 from cribus.bus.codec import pack_message
+from cribus.bus.collected import LONGEST, Collected
 from cribus.bus.connection import Connection
 from cribus.errors import CribusError
 
@@ -30,7 +31,6 @@ _WAIT = 0.3  # seconds from the first span of a batch until it goes
 _AGAIN = 2.0  # seconds until the next try while the bus is away
 _BATCH = 256  # spans in one message
 _MOST = 4096  # spans that wait for the bus
-_LONGEST = 600  # characters of a failure
 
 
 class Told(Protocol):
@@ -64,7 +64,7 @@ class Asked:
             took=took,
             id=self.id,
             trace=self.trace,
-            failure=self.failure[:_LONGEST],
+            failure=self.failure[:LONGEST],
             told=self.told,
         )
 
@@ -75,9 +75,8 @@ class Trace:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._loop = asyncio.get_running_loop()
-        self._spans: list[Span] = []
+        self._waiting = Collected(_MOST)
         self._armed = False
-        self._lost = 0
         self._asked: set[Asked] = set()
         self._sending: asyncio.Task[None] | None = None
 
@@ -129,7 +128,7 @@ class Trace:
                 took=passage.took,
                 id=passage.id,
                 trace=log.current("trace"),
-                failure=passage.failure[:_LONGEST],
+                failure=passage.failure[:LONGEST],
             )
         )
 
@@ -144,13 +143,7 @@ class Trace:
         return Going(pid=os.getpid(), spans=spans + asked, threads=threads + [0] * len(asked))
 
     def _take(self, span: Span) -> None:
-        if not is_news(span):
-            return
-        if len(self._spans) >= _MOST:
-            self._lost += 1
-            return
-        self._spans.append(span)
-        if not self._armed:
+        if self._waiting.add(span) and not self._armed:
             self._armed = True
             with contextlib.suppress(RuntimeError):  # the loop was closed while a thread hung
                 self._loop.call_soon_threadsafe(self._loop.call_later, _WAIT, self._send)
@@ -162,16 +155,17 @@ class Trace:
         """Send what was collected, now."""
         self._armed = False
         subject = subjects.trace(self._connection.node, self._connection.service)
-        while self._spans:
-            batch = self._spans[:_BATCH]
-            del self._spans[: len(batch)]
-            message = Batch(service=self._connection.service, pid=os.getpid(), spans=batch, lost=self._lost)
+        waiting = self._waiting
+        while waiting.spans:
+            batch = waiting.spans[:_BATCH]
+            del waiting.spans[: len(batch)]
+            message = Batch(service=self._connection.service, pid=os.getpid(), spans=batch, lost=waiting.lost)
             if not await self._connection.send(subject, pack_message(message)):
-                self._spans[:0] = batch
+                waiting.spans[:0] = batch
                 self._armed = True
                 self._loop.call_later(_AGAIN, self._send)
                 return
-            self._lost = 0
+            waiting.lost = 0
 
 
 def explained(error: Any) -> str:

@@ -88,7 +88,7 @@ def _noted(bundle: str, status: int) -> dict[str, int]:
 
 def orphaned(node: Node, pid: int, started: int, status: int) -> None:
     """An orphan was reaped. If it was init of a container whose keeper was killed, nobody else saw its end."""
-    for container in _names(f"{node.run}/containers"):
+    for container in files.listed(f"{node.run}/containers"):
         bundle = node.bundle(container)
         record = load(bundle)
         if record is not None and (record.pid, record.started) == (pid, started):
@@ -148,10 +148,10 @@ def _status(node: Node, record: Record) -> str:
 def every(node: Node) -> States:
     """All containers and pods that have a run directory."""
     containers = []
-    for id in _names(f"{node.run}/containers"):
+    for id in files.listed(f"{node.run}/containers"):
         with contextlib.suppress(NotFound):  # not created yet, or deleted meanwhile
             containers.append(read(node, id))
-    pods = _names(f"{node.run}/pods")
+    pods = files.listed(f"{node.run}/pods")
     return States(containers=containers, pods=pods, dead=[pod for pod in pods if not mounted(node, pod)])
 
 
@@ -162,10 +162,3 @@ def mounted(node: Node, pod: str) -> bool:
         return os.stat(f"{folder}/shm").st_dev != os.stat(folder).st_dev
     except FileNotFoundError:
         return False
-
-
-def _names(directory: str) -> list[str]:
-    try:
-        return sorted(os.listdir(directory))
-    except FileNotFoundError:
-        return []

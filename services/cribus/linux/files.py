@@ -1,6 +1,8 @@
 """Files written whole or not at all, and paths that cannot leave their root."""
 
 import contextlib
+import ctypes
+import errno
 import os
 import struct
 
@@ -12,6 +14,7 @@ RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 AT_FDCWD = -100
+_TRIES = 1000  # of a look-up that crosses renames and mounts
 _PUNCH = 0x03  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
 
 
@@ -72,13 +75,25 @@ def read(path: str) -> bytes:
         return file.read()
 
 
+def listed(path: str) -> list[str]:
+    """The names in a folder, sorted; none when it does not exist. Raises OSError."""
+    try:
+        return sorted(os.listdir(path))
+    except FileNotFoundError:
+        return []
+
+
 def openat2(dirfd: int, path: str, flags: int, resolve: int = RESOLVE_IN_ROOT) -> int:
     """openat2(2), close-on-exec; with RESOLVE_IN_ROOT `dirfd` is the root of every path and link.
 
-    Raises OSError with the path as its filename.
+    Where a path goes up (".."), the kernel says EAGAIN when anything on the host was renamed or mounted at that
+    moment: it is asked again. Raises OSError with the path as its filename.
     """
     how = struct.pack("QQQ", flags | os.O_CLOEXEC, 0, resolve)
-    result = libc.syscall(libc.SYS_OPENAT2, dirfd, libc.path(path), how, len(how))
+    for _ in range(_TRIES):
+        result = libc.syscall(libc.SYS_OPENAT2, dirfd, libc.path(path), how, len(how))
+        if result != -1 or ctypes.get_errno() != errno.EAGAIN:
+            break
     return libc.check(path, result)
 
 

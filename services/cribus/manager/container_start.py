@@ -184,7 +184,7 @@ async def _failed(node: Node, record: Container, error: Exception) -> None:
 async def as_created(node: Node, record: Container) -> None:
     """Undo a start that did not get as far as running anything: the container is created again."""
     path = f"{node.container_dir(record.id)}/config.json"
-    spec = _read(path)
+    spec = podfiles.read(path)
     await container_stop.release(node, record)
     if spec:
         os.makedirs(node.container_dir(record.id), 0o711, exist_ok=True)
@@ -195,11 +195,3 @@ async def as_created(node: Node, record: Container) -> None:
     now = node.records.latest(record)
     if now is not None and now.state is State.STARTING:
         await lifecycle.move(node, now, State.CREATED, started_at=0, start_request="", start_caller="")
-
-
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return b""

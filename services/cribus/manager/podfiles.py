@@ -33,7 +33,7 @@ def write_hosts(folder: str, hostname: str, ips: list[str]) -> None:
         lines = "".join(f"{ip}\t{hostname}\n" for ip in ips)
         write_atomic(f"{folder}/hosts", (_LOCAL + lines).encode())
     else:
-        write_atomic(f"{folder}/hosts", _of_host("/etc/hosts") or _LOCAL.encode())
+        write_atomic(f"{folder}/hosts", read("/etc/hosts") or _LOCAL.encode())
 
 
 def resolv(dns: DNSConfig | None) -> bytes:
@@ -42,7 +42,7 @@ def resolv(dns: DNSConfig | None) -> bytes:
     Raises InvalidArgument for more name servers than the resolver reads.
     """
     if dns is None or not (dns.servers or dns.searches or dns.options):
-        return _of_host("/etc/resolv.conf")
+        return read("/etc/resolv.conf")
     if len(dns.servers) > _MOST_SERVERS:
         raise InvalidArgument(f"dns_config has {len(dns.servers)} servers; resolvers read at most {_MOST_SERVERS}")
     lines = [f"search {' '.join(dns.searches)}"] if dns.searches else []
@@ -51,7 +51,16 @@ def resolv(dns: DNSConfig | None) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def _of_host(path: str) -> bytes:
+def listed(folder: str) -> list[str]:
+    """The names in it, sorted; none where there is no such folder."""
+    try:
+        return sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+
+
+def read(path: str) -> bytes:
+    """Empty where there is none."""
     try:
         with open(path, "rb") as file:
             return file.read()

@@ -75,7 +75,7 @@ async def _each(works: Iterable[Awaitable[None]]) -> None:
 async def _rebuild(node: Node, pods: list[str], states: dict[str, executor.State]) -> None:
     """Pods before containers: a container whose pod is not known is nobody's."""
     kept = node.kept.ids()
-    ids = [*kept, *pods, *states, *_names(f"{node.settings.run}/containers")]
+    ids = [*kept, *pods, *states, *podfiles.listed(f"{node.settings.run}/containers")]
     lost = [id for id in dict.fromkeys(ids) if id not in node.records.sandboxes | node.records.containers]
     found = {id: record for id in lost if (record := _kept(node, id)) is not None}
     for kind in (Sandbox, Container):
@@ -198,7 +198,7 @@ async def _pod(node: Node, record: Sandbox, there: set[str]) -> None:
         elif record.state is State.NOTREADY and not record.torn:
             await sandbox_stop.teardown(node, record)
             await lifecycle.change(node, record, torn=True)
-        elif record.state is State.READY and "hosts" not in _names(node.pod_dir(record.id)):
+        elif record.state is State.READY and "hosts" not in podfiles.listed(node.pod_dir(record.id)):
             sandbox_run.write_files(node, record)
 
 
@@ -219,10 +219,10 @@ async def _orphans(node: Node, live: dict[str, int], run: set[str]) -> None:
     records = node.records
     stray = [pod for pod in live if pod not in records.sandboxes]
     await _each(_call_stop(node, pod) for pod in stray)
-    layers = set(_names(f"{node.settings.root}/images/containers"))
+    layers = set(podfiles.listed(f"{node.settings.root}/images/containers"))
     known = {name for one in records.containers.values() for name in (one.id, *one.volumes)}
     await _each(_discard(node, name) for name in layers - known - run)
-    for name in set(_names(f"{node.settings.root}/volumes")) - records.containers.keys():
+    for name in set(podfiles.listed(f"{node.settings.root}/volumes")) - records.containers.keys():
         await asyncio.to_thread(shutil.rmtree, node.volumes_dir(name), ignore_errors=True)
     attached = {one.id for one in records.sandboxes.values() if not one.torn and "net" in one.namespaces}
     await _each([asyncio.to_thread(node.network.reconcile, attached)])
@@ -243,10 +243,3 @@ async def _tell_again(node: Node) -> None:
     young = [(at, kind, one) for one in everything for kind, at in one.told.items() if at >= since]
     for at, kind, record in sorted(young, key=lambda one: one[0]):
         await node.publish(news.of(node, record, kind, at))
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except FileNotFoundError:
-        return []

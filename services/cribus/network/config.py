@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cribus.errors import InvalidArgument
+from cribus.linux.files import listed
 
 VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 Plugin = dict[str, Any]
@@ -69,11 +70,7 @@ def _version(document: dict[str, Any], source: str) -> str:
 
 def files(conf_dir: str) -> list[str]:
     """The configuration files of the folder in lexical order; none when it does not exist."""
-    try:
-        names = sorted(os.listdir(conf_dir))
-    except FileNotFoundError:
-        return []
-    return [os.path.join(conf_dir, name) for name in names if name.endswith((".conflist", ".conf", ".json"))]
+    return [os.path.join(conf_dir, name) for name in listed(conf_dir) if name.endswith((".conflist", ".conf", ".json"))]
 
 
 def load(conf_dir: str) -> NetworkList | None:

@@ -142,10 +142,7 @@ class Store:
             return ""
 
     def _names(self) -> list[str]:
-        try:
-            return [name for name in os.listdir(self.folder) if name[:1] not in (".", "l")]  # lock, last_reserved_ip
-        except FileNotFoundError:
-            return []
+        return [name for name in files.listed(self.folder) if name[:1] not in (".", "l")]  # lock, last_reserved_ip
 
     def _file(self, address: Address) -> str:
         return os.path.join(self.folder, str(address))

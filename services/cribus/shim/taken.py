@@ -404,15 +404,8 @@ def _rescued(folder: str, request: Take) -> Keeper:
 def remembered(care: Care, pod: str, among: list[str] | None) -> list[Take]:
     """What earlier shims of this pod had taken, of these containers or of all."""
     found = []
-    for name in _listed(f"{care.run}/containers") if among is None else among:
+    for name in files.listed(f"{care.run}/containers") if among is None else among:
         take = written.read(f"{care.folder(name)}/{TAKEN}", Take)
         if take is not None and take.pod == pod:
             found.append(take)
     return found
-
-
-def _listed(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except FileNotFoundError:
-        return []

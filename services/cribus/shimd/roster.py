@@ -30,7 +30,7 @@ class Roster:
             os.unlink(f"{self.folder(pod)}/{ENTRY}")
 
     def wanted(self) -> list[str]:
-        return sorted(name for name in _listed(self._pods) if self.wants(name))
+        return sorted(name for name in files.listed(self._pods) if self.wants(name))
 
     def wants(self, pod: str) -> bool:
         return os.path.exists(f"{self.folder(pod)}/{ENTRY}")
@@ -38,17 +38,10 @@ class Roster:
     def taken(self) -> dict[str, list[str]]:
         """The containers that shims took, by pod: read once, where many shims start and each would read all."""
         found: dict[str, list[str]] = {}
-        for container in _listed(f"{self.run}/containers"):
+        for container in files.listed(f"{self.run}/containers"):
             try:
                 take = msgspec.json.decode(files.read(f"{self.run}/containers/{container}/{TAKEN}"), type=Take)
             except (FileNotFoundError, msgspec.DecodeError):  # not taken, or to be taken again
                 continue
             found.setdefault(take.pod, []).append(take.container)
         return found
-
-
-def _listed(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except FileNotFoundError:
-        return []

@@ -2,25 +2,23 @@
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from cribus.bus import credentials
 from cribus.bus.slim import Place, Slim
 from cribus.config import Bus, Settings
-from cribus.shim.loop import Loop
 
 from tests.harness import free_port
+from tests.turning import Turning
 
 NATS = Path(sys.executable).parent / "nats-server"
 
 
-class SlimRig:
+class SlimRig(Turning):
     def __init__(self, base: Path) -> None:
+        super().__init__()
         self.settings = Settings(node="unit", root=str(base), bus=Bus(listen=f"127.0.0.1:{free_port()}"))
         self.conf = credentials.ensure(self.settings)
-        self.loop = Loop()
         self.complaints: list[str] = []
         self.nats: subprocess.Popen[bytes] | None = None
         self.start()
@@ -45,16 +43,3 @@ class SlimRig:
         if wait:
             self.until(lambda: one.up)
         return one
-
-    def until(self, check: Callable[[], object], seconds: float = 10) -> None:
-        end = time.monotonic() + seconds
-
-        def look() -> None:
-            if check():
-                self.loop.stop()
-            else:
-                assert time.monotonic() < end, "not within its time"
-                self.loop.later(0.002, look)
-
-        self.loop.soon(look)
-        self.loop.run()

@@ -34,9 +34,9 @@ def test_a_batch_waits_for_the_bus(rig: SlimRig, monkeypatch: pytest.MonkeyPatch
         with STEP.of(id), OFTEN.of(id):
             pass
     trace.flush()
-    assert [span.id for span in trace._spans] == ["a", "b"]
+    assert [span.id for span in trace._waiting.spans] == ["a", "b"]
     rig.start()
-    rig.until(lambda: not trace._spans)
+    rig.until(lambda: not trace._waiting.spans)
     shim.close()
 
 

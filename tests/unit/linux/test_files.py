@@ -1,8 +1,10 @@
+import ctypes
+import errno
 import os
 from pathlib import Path
 
 import pytest
-from cribus.linux import files
+from cribus.linux import files, libc
 
 
 def test_replaced_by_rename(tmp_path: Path) -> None:
@@ -50,3 +52,27 @@ def test_written_durably_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(OSError, match="Input/output"):
         files.write_durable(str(path), b"two")
     assert (path.read_bytes(), os.listdir(tmp_path)) == (b"one", ["file"])
+
+
+def test_a_folder_that_is_not_there_has_no_names(tmp_path: Path) -> None:
+    assert files.listed(f"{tmp_path}/none") == []
+    for name in "cab":
+        (tmp_path / name).touch()
+    assert files.listed(str(tmp_path)) == ["a", "b", "c"]
+
+
+def test_a_look_up_that_crosses_a_rename_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """openat2 answers EAGAIN when something was renamed or mounted while it went up a ".."."""
+    real, crossed = libc.syscall, iter(range(3))
+
+    def crossing(number: int, *args: libc.Argument) -> int:
+        if next(crossed, None) is None:
+            return real(number, *args)
+        ctypes.set_errno(errno.EAGAIN)
+        return -1
+
+    monkeypatch.setattr(libc, "syscall", crossing)
+    os.close(files.openat2(files.AT_FDCWD, str(tmp_path), os.O_PATH, 0))
+    with pytest.raises(OSError, match="none") as missing:
+        files.openat2(files.AT_FDCWD, f"{tmp_path}/none", os.O_PATH, 0)
+    assert missing.value.errno == errno.ENOENT

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,9 @@ import pytest
 from cribus.network.firewall import Firewall
 from cribus.network.links import Links
 from cribus.network.pods import Network, open_network
+
+from tests.netns import MakeNamespace as MakeNamespace
+from tests.netns import namespaces
 
 TAG = f"crb{os.getpid() % 1000000}"
 BRIDGE = f"{TAG}b"
@@ -26,26 +29,13 @@ class Settings:
     table: str = TAG
 
 
-MakeNamespace = Callable[[], str]
-
-
 @pytest.fixture
 def namespace() -> Iterator[MakeNamespace]:
     """Makes network namespaces; answers the path of each."""
     if os.geteuid():
         pytest.skip("network namespaces need root")
-    names: list[str] = []
-
-    def make() -> str:
-        names.append(f"{TAG}n{len(names)}")
-        subprocess.run(["ip", "netns", "add", names[-1]], check=True)
-        return f"/run/netns/{names[-1]}"
-
-    try:
+    with namespaces(TAG) as make:
         yield make
-    finally:
-        for name in names:
-            subprocess.run(["ip", "netns", "del", name], stderr=subprocess.DEVNULL)
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 
 import socket
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,8 @@ if str(HERE) not in sys.path:
 
 from cribus.shim import keepers  # noqa: E402
 from cribus.shim.keepers import Keeper, Locker  # noqa: E402
-from cribus.shim.loop import Loop  # noqa: E402
 
+from tests.turning import Turning  # noqa: E402
 from tests.unit.shim.rig import Rig  # noqa: E402
 
 
@@ -26,27 +25,6 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
         yield one
     finally:
         one.close()
-
-
-class Turning:
-    """A loop that runs until a condition holds."""
-
-    def __init__(self) -> None:
-        self.loop = Loop()
-
-    def until(self, check: Callable[[], object], seconds: float = 10) -> None:
-        end = time.monotonic() + seconds
-
-        def look() -> None:
-            if check():
-                self.loop.stop()
-            else:
-                assert time.monotonic() < end, "not within its time"
-                self.loop.later(0.005, look)
-
-        look_first = self.loop.soon(look)
-        self.loop.run()
-        look_first.cancel()
 
 
 @pytest.fixture

@@ -13,8 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +40,6 @@ import json, os, sys
 from cribus.shim.__main__ import main
 sys.exit(main(json.loads(sys.argv[1]), [int(sys.argv[2])]))
 """
-
-
-def until(check: Callable[[], Any], seconds: float, what: str) -> Any:
-    end = time.monotonic() + seconds
-    while True:
-        value = check()
-        if value:
-            return value
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        signal.sigtimedwait([], 0.005)
 
 
 class Rig:

@@ -16,8 +16,9 @@ from cribus.shim import crilog, pump
 from cribus.shim.attach import Follower, Place, resize
 from cribus.shim.pump import Pump, Tools
 
+from tests.harness import until
 from tests.unit.shim.peers import Client
-from tests.unit.shim.rig import Rig, until
+from tests.unit.shim.rig import Rig
 
 POD, CONTAINER = "a" * 64, "c" * 64
 

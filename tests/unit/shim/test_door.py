@@ -8,7 +8,7 @@ import pytest
 from cribus.linux import fds as descriptors
 from cribus.shim.door import Door
 
-from tests.unit.shim.conftest import Turning
+from tests.turning import Turning
 
 
 class Waiting:

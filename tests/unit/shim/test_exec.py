@@ -13,8 +13,9 @@ from cribus.bus.service import Bus
 from cribus.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound
 from cribus.shim import exec as execs
 
+from tests.harness import until
 from tests.unit.shim.peers import Client, Executor
-from tests.unit.shim.rig import Rig, until
+from tests.unit.shim.rig import Rig
 
 POD, CONTAINER = "a" * 64, "c" * 64
 

@@ -13,7 +13,7 @@ from cribus.cgroups import oom
 from cribus.shim import exits
 from cribus.shim.exits import Death, Exit, News
 
-from tests.unit.shim.conftest import Turning
+from tests.turning import Turning
 
 
 def started(*argv: str) -> tuple["subprocess.Popen[bytes]", int]:

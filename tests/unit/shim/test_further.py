@@ -16,7 +16,8 @@ from cribus.shim.ends import Kind
 from cribus.shim.further import Process, Yard
 from cribus.shim.pump import Tools
 
-from tests.unit.shim.conftest import Turning, absent_locker
+from tests.turning import Turning
+from tests.unit.shim.conftest import absent_locker
 
 Done = Callable[[Execed | None, CribusError | None], None]
 

@@ -12,7 +12,7 @@ from cribus.shim.inlet import Inlet
 from cribus.shim.loop import Loop
 from cribus.shim.memo import Memo
 
-from tests.unit.shim.conftest import Turning
+from tests.turning import Turning
 
 
 class Held:

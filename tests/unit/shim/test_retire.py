@@ -10,9 +10,10 @@ from cribus.api import shim
 from cribus.bus import service
 from cribus.shim.retire import Desk, Retirement
 
-from tests.unit.shim.conftest import Turning
+from tests.harness import until
+from tests.turning import Turning
 from tests.unit.shim.peers import Executor
-from tests.unit.shim.rig import Rig, until
+from tests.unit.shim.rig import Rig
 
 POD, CONTAINER = "a" * 64, "c" * 64
 

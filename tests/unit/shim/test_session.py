@@ -10,7 +10,8 @@ from cribus.shim import memo, pump, session
 from cribus.shim.inlet import Inlet
 from cribus.shim.session import Session
 
-from tests.unit.shim.conftest import Turning, absent_locker
+from tests.turning import Turning
+from tests.unit.shim.conftest import absent_locker
 
 
 class Line:

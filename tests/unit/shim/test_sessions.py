@@ -18,8 +18,9 @@ from cribus.bus.connection import pause
 from cribus.bus.service import Bus
 from cribus.errors import DeadlineExceeded, Unavailable
 
+from tests.harness import until
 from tests.unit.shim.peers import Client, Executor
-from tests.unit.shim.rig import Rig, until
+from tests.unit.shim.rig import Rig
 
 POD, CONTAINER = "a" * 64, "c" * 64
 SEED = int(os.environ.get("SEED", "0")) or time.time_ns() % (1 << 31)

@@ -17,8 +17,9 @@ from cribus.shim.exits import News
 from cribus.shim.keepers import Keeper
 from cribus.shim.loop import Loop
 
+from tests.harness import until
 from tests.unit.shim.peers import Client
-from tests.unit.shim.rig import Contained, Rig, until
+from tests.unit.shim.rig import Contained, Rig
 from tests.unit.shim.test_taken import logged, news, take
 
 POD, CONTAINER = "a" * 64, "c" * 64

@@ -15,7 +15,8 @@ from cribus.api import events, shim
 from cribus.bus import service
 from cribus.errors import FailedPrecondition, Unavailable
 
-from tests.unit.shim.rig import Rig, until
+from tests.harness import until
+from tests.unit.shim.rig import Rig
 
 POD, CONTAINER, OTHER = "a" * 64, "c" * 64, "d" * 64
 LINE = re.compile(rb"(\S+) (stdout|stderr) ([FP]) (.*)")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from cribus.shimd import adopt
 
-from tests.unit.shim.rig import Rig, until
+from tests.harness import until
+from tests.unit.shim.rig import Rig
 
 POD = "a" * 64
 

@@ -15,7 +15,8 @@ from cribus.bus import service
 from cribus.bus.service import Bus
 from cribus.errors import InvalidArgument
 
-from tests.unit.shim.rig import Rig, until
+from tests.harness import until
+from tests.unit.shim.rig import Rig
 
 PODS = ["a" * 64, "b" * 64]
 

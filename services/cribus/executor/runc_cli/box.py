@@ -61,16 +61,15 @@ class Box:
 
     def known(self) -> "dict[str, Any]":
         """What is written down. Raises NotFound."""
-        try:
-            found: dict[str, Any] = json.loads(files.read(f"{self.path}/state.json"))
-        except FileNotFoundError as error:
-            raise NotFound(f"container does not exist: {self.id}") from error
-        return found
+        return self._document("state.json")
 
     def spec(self) -> "dict[str, Any]":
         """The document. Raises NotFound."""
+        return self._document("config.json")
+
+    def _document(self, name: str) -> "dict[str, Any]":
         try:
-            found: dict[str, Any] = json.loads(files.read(f"{self.path}/config.json"))
+            found: dict[str, Any] = json.loads(files.read(f"{self.path}/{name}"))
         except FileNotFoundError as error:
             raise NotFound(f"container does not exist: {self.id}") from error
         return found
@@ -119,8 +118,4 @@ def _tree(systemd: bool) -> "Tree":
 
 def every(root: str) -> list[Box]:
     """All below `root`, by id."""
-    try:
-        names = sorted(os.listdir(root))
-    except FileNotFoundError:
-        return []
-    return [Box(root, name) for name in names if os.path.exists(f"{root}/{name}/state.json")]
+    return [Box(root, name) for name in files.listed(root) if os.path.exists(f"{root}/{name}/state.json")]

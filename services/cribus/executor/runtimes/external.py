@@ -63,7 +63,7 @@ class External:
     async def signal(self, node: Node, record: Record, number: int) -> None:
         """By the runtime: only it knows which process stands for the container. Where what it knew went with
         the run directory, it is init."""
-        if not _listed(f"{command.home(node, record.container)}/root"):
+        if not files.listed(f"{command.home(node, record.container)}/root"):
             ending.signal(record.pid, record.started, number)
             return
         try:
@@ -85,7 +85,7 @@ class External:
     async def clear(self, node: Node, record: Record) -> None:
         """The runtime's own traces first; where it is gone or fails, its directory goes all the same."""
         where = command.home(node, record.container)
-        if _listed(f"{where}/root"):
+        if files.listed(f"{where}/root"):
             await _delete(node, record)
         await asyncio.to_thread(_unmount, node.bundle(record.container))
         with contextlib.suppress(FileNotFoundError):
@@ -114,13 +114,6 @@ async def _delete(node: Node, record: Record) -> None:
 
 def _ids(record: Record, error: errors.CribusError) -> dict[str, str]:
     return {"container": record.container, "cause": error.message}
-
-
-def _listed(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except FileNotFoundError:
-        return []
 
 
 def _hostname(node: Node, record: Record) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cribus.api.cri.security import LinuxContainerResources
 from cribus.config import Nri
+from cribus.manager import podfiles
 from cribus.manager.nri.events import Event
 from cribus.manager.nri.existing import Existing
 from cribus.manager.records import Container, Records, Sandbox
@@ -66,7 +67,7 @@ class Front:
         inode = _inode(self._settings.socket)
         server = await asyncio.start_unix_server(connected, sock=listening)
         try:
-            if _names(self._settings.plugins):
+            if podfiles.listed(self._settings.plugins):
                 from cribus.manager.nri.launch import launched
 
                 self._connections |= set(await launched(self._opened(version, limit, evict), self._settings))
@@ -185,13 +186,6 @@ def _listening(path: str) -> socket.socket:
         made.close()
         raise
     return made
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except FileNotFoundError:
-        return []
 
 
 def _inode(path: str) -> int:
