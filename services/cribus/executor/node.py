@@ -16,6 +16,8 @@ from cribus.executor.plan.host import Host
 from cribus.forkserver import Server
 from cribus.kept import Kept
 
+_REMOVALS = 3  # somebody who does not know yet may leave a file there meanwhile
+
 
 class Held(NamedTuple):
     """Descriptors that the executor keeps of a container it created: they save asking the keeper."""
@@ -51,9 +53,11 @@ class Node:
 
     def remove(self, directory: str) -> None:
         """Remove a run directory (of ours, on tmpfs). Content with nothing; raises FailedPrecondition."""
-        shutil.rmtree(directory, ignore_errors=True)
-        if os.path.exists(directory):
-            raise FailedPrecondition(f"run directory {directory} cannot be removed; see what is mounted there")
+        for _ in range(_REMOVALS):
+            shutil.rmtree(directory, ignore_errors=True)
+            if not os.path.exists(directory):
+                return
+        raise FailedPrecondition(f"run directory {directory} cannot be removed; see what is mounted there")
 
     def hold(self, container: str, held: Held) -> None:
         """Keep these instead of what was kept before."""

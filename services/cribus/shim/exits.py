@@ -159,6 +159,7 @@ class News:
         self._folder = f"{run}/pods/{pod}/exits"
         self._pod = pod
         self._tell = tell
+        self._wanted: set[str] = set()  # containers whose exit is on its way
 
     def told(self, container: str) -> bool:
         """Whether this container's exit has been told by an earlier shim, or is being told."""
@@ -209,11 +210,17 @@ class News:
 
     def forget(self, container: str) -> None:
         """The container is being removed: nobody waits for its exit any more. Idempotent."""
+        self._wanted.discard(container)
         _unlink(self._file(container))
 
     def _send(self, event: Event) -> None:
+        self._wanted.add(event.id)
+
         def acknowledged() -> None:
             _TOLD.passed()
+            if event.id not in self._wanted:  # its directory may be just being removed
+                return
+            self._wanted.discard(event.id)
             with _MARKED.of(event.id), contextlib.suppress(FileNotFoundError):  # the container was removed meanwhile
                 files.write_atomic(self._mark(event.id), b"")
             with _UNKEPT.of(event.id):

@@ -1,6 +1,7 @@
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cribus.errors import FailedPrecondition
@@ -34,6 +35,24 @@ def test_held_descriptors_are_closed(node: Node) -> None:
     node.let_go("c")
     with pytest.raises(OSError, match="descriptor"):
         os.fstat(write)
+
+
+def test_remove_while_somebody_leaves_a_file(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = Path(node.bundle("c"))
+    bundle.mkdir(parents=True, exist_ok=True)
+    look = os.rmdir
+    left: list[int] = []
+
+    def rmdir(path: str, **more: Any) -> None:
+        if not left:
+            left.append(1)
+            (bundle / "told").touch()
+        look(path, **more)
+
+    monkeypatch.setattr(os, "rmdir", rmdir)
+    node.remove(str(bundle))
+    assert left == [1]
+    assert not bundle.exists()
 
 
 def test_remove(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,6 +120,16 @@ def test_news_of_a_removed_container_leaves_nothing(house: Path) -> None:
     assert not news.told("c")
 
 
+def test_news_that_arrive_after_they_were_forgotten_leave_nothing(house: Path) -> None:
+    told: list[Callable[[], None]] = []
+    news = News(str(house), "p", lambda event, done: told.append(done))
+    news.again()
+    news.tell("c", Exit(code=0, at=5))
+    news.forget("c")
+    told[0]()
+    assert os.listdir(house / "containers" / "c") == []
+
+
 def test_what_is_no_exit_is_told_by_the_next_shim_too(house: Path) -> None:
     told: list[tuple[Event, Callable[[], None]]] = []
     news = News(str(house), "p", lambda event, done: told.append((event, done)))
