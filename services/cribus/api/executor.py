@@ -47,6 +47,7 @@ class Create(Message, frozen=True):
     container: str
     pod: str
     handler: str = ""
+    restore: str = ""  # folder of a checkpoint, its images in `checkpoint/`: what it has takes the program's place
     early: bool = False  # answer once init is there: START waits until it is set up, and tells if that failed
 
 

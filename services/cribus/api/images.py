@@ -44,6 +44,7 @@ class Prepared(Message, frozen=True):
     config: dict[str, object] = {}  # image-spec's `config` object (Env, Entrypoint, Cmd, User, …)
     passwd: bytes = b""  # /etc/passwd and /etc/group as the image has them, at most 256 KiB each
     group: bytes = b""
+    checkpoint: bool = False  # it is no image to run: a container was written down in it
 
 
 class Discard(Message, frozen=True):
@@ -89,6 +90,21 @@ class Pack(Message, frozen=True):
     log: str = ""  # path of the container's log, which becomes container.log
 
 
+class Unpack(Message, frozen=True):
+    """Unpack a checkpoint into an empty folder of ours: an archive by its path, or an image that is one. It may be
+    anybody's: files and folders alone are let in."""
+
+    location: str
+    folder: str
+
+
+class Fill(Message, frozen=True):
+    """Put what CAPTURE has written into a container's new writable layer."""
+
+    container: str
+    path: str
+
+
 LIST = Verb(SERVICE, "list", ListImagesRequest, ListImagesResponse)
 PAGE = Verb(SERVICE, "page", Page[ListImagesRequest], Paged[ListImagesResponse])
 STATUS = Verb(SERVICE, "status", ImageStatusRequest, ImageStatusResponse)
@@ -102,3 +118,5 @@ LOAD = Verb(SERVICE, "load", Load, Loaded)
 SAVE = Verb(SERVICE, "save", Save, Empty)
 CAPTURE = Verb(SERVICE, "capture", Capture, Empty)
 PACK = Verb(SERVICE, "pack", Pack, Empty)
+UNPACK = Verb(SERVICE, "unpack", Unpack, Empty)
+FILL = Verb(SERVICE, "fill", Fill, Empty)

@@ -17,6 +17,7 @@ from cribus.api.shim import GOING
 from cribus.api.verb import Empty
 from cribus.executor import ending, found, hooks, keepers, state
 from cribus.executor.criu import dump
+from cribus.executor.criu.restore import Restored
 from cribus.executor.node import Node
 from cribus.executor.plan import hooks as planned
 from cribus.executor.runtimes import command, external
@@ -30,7 +31,7 @@ from cribus.steps import Step
 
 _SIGKILL = 9
 _KILLED_EARLY = "the first process of {} was killed before it was started; repeat"
-_NATIVE, _EXTERNAL = Native(), External()
+_NATIVE, _EXTERNAL, _RESTORED = Native(), External(), Restored()
 _logger = logging.getLogger(__name__)
 _INTENT = Step("executor.create.intent")
 _PROCESS = Step("executor.create.process")
@@ -100,6 +101,7 @@ def _intended(node: Node, request: Create, spec: dict[str, Any]) -> Record:
         pod=request.pod,
         handler=request.handler,
         runtime=runtime,
+        restore=request.restore,
         hooks=[] if runtime else planned.later(spec),  # an outside runtime runs its hooks itself
         cgroup=node.tree.spec_path(spec.get("linux", {}).get("cgroupsPath", ""), request.container),
     )
@@ -144,7 +146,9 @@ def _processes(pid: int, keeper: int) -> dict[str, int]:
 
 
 def _runtime(record: Record) -> Runtime:
-    return _EXTERNAL if record.runtime else _NATIVE
+    if record.runtime:
+        return _EXTERNAL
+    return _RESTORED if record.restore else _NATIVE
 
 
 async def start(node: Node, request: Named) -> Empty:

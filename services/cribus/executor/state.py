@@ -30,6 +30,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     pod: str = ""
     handler: str = ""
     runtime: list[str] = []  # an outside runtime's program and its arguments; empty: the built-in one
+    restore: str = ""  # folder of the checkpoint that it comes from
     hooks: list[str] = []  # kinds that the executor runs after the creation
     cgroup: str = ""
     created_at: int = 0
@@ -111,6 +112,13 @@ def at_barrier(bundle: str) -> bool:
     return True
 
 
+def _waits(node: Node, record: Record) -> bool:
+    """Whether a container of ours has not been let go on: what came back from a checkpoint is stopped until then."""
+    if record.restore:
+        return process.state(record.pid) in ("T", "t")
+    return at_barrier(node.bundle(record.container))
+
+
 def read(node: Node, container: str) -> State:
     """What is true now. Raises NotFound when there is no such container."""
     bundle = node.bundle(container)
@@ -140,7 +148,7 @@ def _status(node: Node, record: Record) -> str:
         return "stopped" if record.ready else "creating"
     if not record.ready:
         return "creating"
-    if not record.started_at and (record.runtime or at_barrier(node.bundle(record.container))):
+    if not record.started_at and (record.runtime or _waits(node, record)):
         return "created"
     return "paused" if node.tree.frozen(record.cgroup) else "running"
 

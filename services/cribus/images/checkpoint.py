@@ -4,11 +4,15 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from cribus.api.images import Capture, Pack
+from cribus.api.images import Capture, Fill, Pack, Unpack
 from cribus.api.verb import Empty
-from cribus.images import worker
+from cribus.errors import InvalidArgument
+from cribus.images import manifest, worker
 from cribus.images.node import Node
+from cribus.images.store import Image
 
+# As buildah is told to write them for containerd and CRI-O.
+_ANNOTATIONS = ("org.criu.checkpoint.container.name", "io.kubernetes.cri-o.annotations.checkpoint.name")
 _PARCEL = "cribus.images.parcel:main"
 
 
@@ -22,6 +26,36 @@ async def capture(node: Node, request: Capture) -> Empty:
 async def pack(node: Node, request: Pack) -> Empty:
     """Make an archive of a folder. Raises what its place refuses."""
     await _have(node, {"do": "pack", **to_builtins(request)})
+    return Empty()
+
+
+async def unpack(node: Node, request: Unpack) -> Empty:
+    """The files of a checkpoint. Raises InvalidArgument for what is none, NotFound, DataLoss."""
+    path = request.location if request.location.startswith("/") else _blob(node, request.location)
+    limit = node.settings.max_layer_size
+    await _have(node, {"do": "unpacked", "location": path, "folder": request.folder, "limit": limit})
+    return Empty()
+
+
+def _blob(node: Node, name: str) -> str:
+    """The one layer of an image that is a checkpoint."""
+    image = node.store.need(name)
+    if not is_one(node, image) or len(image.layers) != 1:
+        raise InvalidArgument(f"image {name} is not the checkpoint of a container")
+    return str(node.content.path(image.layers[0].digest))
+
+
+def is_one(node: Node, image: Image) -> bool:
+    """Whether an image says of itself that a container was written down in it."""
+    told = manifest.document(node.content.read(image.manifest), "the manifest").get("annotations")
+    return isinstance(told, dict) and any(name in told for name in _ANNOTATIONS)
+
+
+async def fill(node: Node, request: Fill) -> Empty:
+    """What a container had changed, as any layer is unpacked. Raises NotFound, InvalidArgument, DataLoss."""
+    upper = node.snapshots.upper(request.container)
+    limit = node.settings.max_layer_size
+    await _have(node, {"do": "fill", "path": request.path, "upper": upper, "limit": limit})
     return Empty()
 
 

@@ -9,7 +9,7 @@ import os
 import tarfile
 from collections.abc import Iterator
 
-from cribus.errors import InvalidArgument
+from cribus.errors import InvalidArgument, NotFound
 from cribus.images import changes, worker
 from cribus.images.inflate import inflate
 from cribus.images.shortage import explained
@@ -121,7 +121,10 @@ def _log(tar: tarfile.TarFile, path: str) -> int:
 def unpacked(location: str, folder: str, limit: int) -> tuple[int, int]:
     """An archive's files below a folder, an empty one. It is not trusted: it has files and folders alone, each in
     its place, and not more than `limit` bytes. Raises InvalidArgument, DataLoss."""
-    fd = os.open(location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fd = os.open(location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise NotFound(f"{location} is not there; name the archive of a checkpoint") from error
     try:
         if not os.path.isfile(f"/proc/self/fd/{fd}"):
             raise InvalidArgument(f"{location} is no file; name the archive of a checkpoint")

@@ -9,7 +9,7 @@ from cribus.api.cri.stats import FilesystemIdentifier, FilesystemUsage
 from cribus.api.images import Discard, Prepare, Prepared, Usage
 from cribus.api.verb import Empty
 from cribus.errors import InvalidArgument
-from cribus.images import mend, merged
+from cribus.images import checkpoint, mend, merged
 from cribus.images.listing import config_of
 from cribus.images.node import Node
 from cribus.images.store import Image
@@ -25,7 +25,7 @@ async def prepare(node: Node, request: Prepare) -> Prepared:
     known: dict[str, object] = {"image": image.id, "diff_ids": image.stacked()}
     upper, work = node.snapshots.prepare(request.container, known, os.stat(lower[0]))
     names = [one for one in node.store.names(image.id) if "@" in one]
-    inner, passwd, group = _read(node, image)
+    inner, passwd, group, is_checkpoint = _read(node, image)
     return Prepared(
         lower=lower,
         upper=upper,
@@ -35,11 +35,13 @@ async def prepare(node: Node, request: Prepare) -> Prepared:
         config=inner,
         passwd=passwd,
         group=group,
+        checkpoint=is_checkpoint,
     )
 
 
-def _read(node: Node, image: Image) -> tuple[dict[str, object], bytes, bytes]:
-    """Config, /etc/passwd and /etc/group of an image. An image never changes, so once is enough."""
+def _read(node: Node, image: Image) -> tuple[dict[str, object], bytes, bytes, bool]:
+    """Config, /etc/passwd and /etc/group of an image, and whether it is a checkpoint. An image never
+    changes, so once is enough."""
     return _cached(_Key(node, image))
 
 
@@ -60,11 +62,11 @@ class _Key:
 
 
 @lru_cache(maxsize=64)
-def _cached(key: _Key) -> tuple[dict[str, object], bytes, bytes]:
+def _cached(key: _Key) -> tuple[dict[str, object], bytes, bytes, bool]:
     inner = config_of(key.node, key.image).get("config")
     lower = key.node.lower(key.image)
     passwd, group = (merged.read(lower, path) for path in ("etc/passwd", "etc/group"))
-    return (inner if isinstance(inner, dict) else {}), passwd, group
+    return (inner if isinstance(inner, dict) else {}), passwd, group, checkpoint.is_one(key.node, key.image)
 
 
 async def discard(node: Node, request: Discard) -> Empty:

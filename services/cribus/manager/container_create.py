@@ -23,6 +23,7 @@ from cribus.api.cri.security import LinuxContainerResources
 from cribus.errors import FailedPrecondition, NotFound, Unimplemented
 from cribus.manager import (
     container_remove,
+    container_restore,
     create_check,
     handlers,
     lifecycle,
@@ -35,6 +36,7 @@ from cribus.manager import (
     volumes,
 )
 from cribus.manager.cdi import edits as cdi
+from cribus.manager.container_restore import Checkpoint
 from cribus.manager.node import Node
 from cribus.manager.nri.events import Event
 from cribus.manager.records import Container, Sandbox, State
@@ -135,12 +137,8 @@ def _begun(name: str, pod: Sandbox, request: CreateContainerRequest) -> Containe
 
 async def set_up(node: Node, record: Container, pod: Sandbox) -> Container:
     """Layer, files and spec. The record with what came of it."""
-    image = (record.config.image or ImageSpec()).image
-    try:
-        with _LAYER.of(record.id):
-            prepared = await node.call(images.PREPARE, images.Prepare(container=record.id, image=image))
-    except NotFound as error:
-        raise NotFound(f"image {image} is not present on this node; pull it first") from error
+    with _LAYER.of(record.id):
+        prepared, checkpoint = await _layer(node, record)
     with _SOURCES.of(record.id):
         found = await sources.gather(node, record, pod)
     wanted = Wanted(
@@ -166,6 +164,9 @@ async def set_up(node: Node, record: Container, pod: Sandbox) -> Container:
     spec = await cdi.inject(spec_build.build(wanted, identity), cdi.asked(record.config))
     record, spec = await _adjusted(node, record, pod, spec)
     _check(node, pod, spec)
+    if checkpoint is not None:
+        container_restore.check_mounts(checkpoint, spec)
+        record = msgspec.structs.replace(record, restore=checkpoint.folder)
     validate(spec)
     with _VOLUMES.of(record.id):
         await volumes.fill(wanted)
@@ -176,6 +177,21 @@ async def set_up(node: Node, record: Container, pod: Sandbox) -> Container:
         kept = msgspec.structs.replace(record, state=State.CREATED)
         node.kept.put(record.id, msgspec.json.encode(kept), document)
     return record
+
+
+async def _layer(node: Node, record: Container) -> tuple[images.Prepared, Checkpoint | None]:
+    """The writable layer over the image that is named, or over that of the checkpoint that is named instead."""
+    image = (record.config.image or ImageSpec()).image
+    if not image.startswith("/"):
+        try:
+            prepared = await node.call(images.PREPARE, images.Prepare(container=record.id, image=image))
+        except NotFound as error:
+            raise NotFound(f"image {image} is not present on this node; pull it first") from error
+        if not prepared.checkpoint:
+            return prepared, None
+        await node.call(images.DISCARD, images.Discard(container=record.id))
+    found = await container_restore.unpack(node, record.id, image)
+    return await container_restore.prepare(node, record.id, found), found
 
 
 async def _adjusted(node: Node, record: Container, pod: Sandbox, spec: Spec) -> tuple[Container, Spec]:
@@ -213,6 +229,7 @@ async def _created(node: Node, record: Container) -> Container:
         stop_signal=record.stop_signal,
         user=record.user,
         cgroup=record.cgroup,
+        restore=record.restore,
         resources=record.resources,
         volume_refs=record.volume_refs,
         unclaimed=names.given_up(time.time_ns()),

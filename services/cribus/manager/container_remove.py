@@ -6,7 +6,7 @@ import shutil
 from cribus.api import images
 from cribus.api.cri.container import RemoveContainerRequest, RemoveContainerResponse
 from cribus.errors import NotFound
-from cribus.manager import container_stop, exits, expendable, lifecycle
+from cribus.manager import container_restore, container_stop, exits, expendable, lifecycle
 from cribus.manager.node import Node
 from cribus.manager.records import Container, State
 from cribus.steps import Step
@@ -54,6 +54,6 @@ async def teardown(node: Node, record: Container) -> None:
 
 
 def _delete(node: Node, id: str) -> None:
-    for folder in (node.container_dir(id), node.volumes_dir(id)):
+    for folder in (node.container_dir(id), node.volumes_dir(id), f"{container_restore.home(node)}/{id}"):
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(folder)

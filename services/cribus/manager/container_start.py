@@ -14,7 +14,7 @@ from cribus import log
 from cribus.api import executor, shim
 from cribus.api.cri.container import StartContainerRequest, StartContainerResponse
 from cribus.errors import Aborted, CribusError, FailedPrecondition, Unavailable
-from cribus.manager import container_create, container_stop, exits, lifecycle, podfiles
+from cribus.manager import container_create, container_restore, container_stop, exits, lifecycle, podfiles
 from cribus.manager.node import Node
 from cribus.manager.nri.events import Event
 from cribus.manager.records import Container, State
@@ -106,6 +106,7 @@ async def _start(node: Node, record: Container) -> None:
         await _failed(node, record, error)
         raise
     running = await lifecycle.move(node, record, State.RUNNING, pid=created.pid, started_at=started_at)
+    await container_restore.started(node, running)
     await node.nri.tell(Event.POST_START_CONTAINER, running)
     over = node.exits.kept(record.id)
     if over is not None:
@@ -117,7 +118,9 @@ async def _created(node: Node, record: Container) -> executor.Created:
     """Its first process; STARTING is durable by then. A terminal is there only once that is set up."""
     pod = node.records.sandboxes[record.pod]
     asked = {"start_request": log.current("request"), "start_caller": log.current("caller")}
-    create = executor.Create(container=record.id, pod=record.pod, handler=pod.handler, early=not record.config.tty)
+    create = executor.Create(
+        container=record.id, pod=record.pod, handler=pod.handler, restore=record.restore, early=not record.config.tty
+    )
     _, made = await _both(
         lifecycle.move(node, record, State.STARTING, started_at=time.time_ns(), **asked),
         _done(_PROCESS, record, node.call(executor.CREATE, create)),

@@ -21,6 +21,7 @@ from cribus.manager import (
     container_checkpoint,
     container_create,
     container_remove,
+    container_restore,
     container_start,
     exits,
     lifecycle,
@@ -222,6 +223,10 @@ async def _orphans(node: Node, live: dict[str, int], run: set[str]) -> None:
     layers = set(podfiles.listed(f"{node.settings.root}/images/containers"))
     known = {name for one in records.containers.values() for name in (one.id, *one.volumes)}
     await _each(_discard(node, name) for name in layers - known - run)
+    for name in set(podfiles.listed(container_restore.home(node))) - records.containers.keys():
+        await container_restore.forget(node, name)
+    for name in podfiles.listed(container_checkpoint.home(node)):
+        await asyncio.to_thread(shutil.rmtree, f"{container_checkpoint.home(node)}/{name}", ignore_errors=True)
     for name in set(podfiles.listed(f"{node.settings.root}/volumes")) - records.containers.keys():
         await asyncio.to_thread(shutil.rmtree, node.volumes_dir(name), ignore_errors=True)
     attached = {one.id for one in records.sandboxes.values() if not one.torn and "net" in one.namespaces}

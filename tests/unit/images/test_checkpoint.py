@@ -1,12 +1,14 @@
+import json
 import os
 import tarfile
 from pathlib import Path
 
 import pytest
-from cribus.api.images import Capture, Pack
-from cribus.errors import NotFound
-from cribus.images import checkpoint
+from cribus.api.images import Capture, Fill, Pack, Prepare, Unpack
+from cribus.errors import InvalidArgument, NotFound
+from cribus.images import checkpoint, rootfs
 
+from tests.registry import Entry, tar
 from tests.unit.images.world import World, run
 
 
@@ -34,3 +36,52 @@ def test_pack(world: World, tmp_path: Path) -> None:
     run(work)
     with tarfile.open(tmp_path / "a.tar") as tar:
         assert tar.getnames() == ["config.dump"]
+
+
+def test_an_archive_by_its_path_and_what_was_changed(world: World, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "in" / "config.dump").write_text("{}")
+
+    async def work() -> str:
+        node = world.node()
+        upper, _ = node.snapshots.prepare("c1", {}, os.stat("/"))
+        os.mkdir(f"{upper}/new")
+        await checkpoint.capture(node, Capture(container="c1", path=f"{tmp_path}/in/rootfs-diff.tar"))
+        await checkpoint.pack(node, Pack(folder=f"{tmp_path}/in", location=f"{tmp_path}/a.tar"))
+        await checkpoint.unpack(node, Unpack(location=f"{tmp_path}/a.tar", folder=f"{tmp_path}/out"))
+        other, _ = node.snapshots.prepare("c2", {}, os.stat("/"))
+        await checkpoint.fill(node, Fill(container="c2", path=f"{tmp_path}/out/rootfs-diff.tar"))
+        with pytest.raises(NotFound):
+            await checkpoint.unpack(node, Unpack(location="/nowhere/a.tar", folder=f"{tmp_path}/out"))
+        return other
+
+    other: str = run(work)
+    assert os.listdir(other) == ["new"]
+    assert sorted(os.listdir(tmp_path / "out")) == ["config.dump", "rootfs-diff.tar"]
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_an_image_that_is_one(world: World, tmp_path: Path, says: bool) -> None:
+    layer = tar([Entry("config.dump", b"{}")])
+    world.push("box", layer)
+    if says:
+        for path in [one for one in world.served if "/manifests/" in one]:
+            manifest = json.loads(world.served[path])
+            manifest["annotations"] = {"org.criu.checkpoint.container.name": "box"}
+            world.served["/v2/box/manifests/v1"] = json.dumps(manifest).encode()
+
+    async def work() -> None:
+        node = world.node()
+        name = await world.pull(node, "box")
+        prepared = await rootfs.prepare(node, Prepare(container="c1", image=name))
+        assert prepared.checkpoint is says
+        unpack = checkpoint.unpack(node, Unpack(location=name, folder=str(tmp_path)))
+        if says:
+            await unpack
+        else:
+            with pytest.raises(InvalidArgument, match="not the checkpoint of a container"):
+                await unpack
+
+    run(work)
+    assert (tmp_path / "config.dump").exists() is says

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgpack
 import pytest
-from cribus.errors import DataLoss, InvalidArgument
+from cribus.errors import DataLoss, InvalidArgument, NotFound
 from cribus.images import parcel
 
 
@@ -128,6 +128,11 @@ def test_no_archive(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "back").mkdir()
     with pytest.raises(DataLoss):
         parcel.unpacked(str(tmp_path / "a.tar"), str(tmp_path / "back"), 1 << 20)
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="is not there"):
+        parcel.unpacked(f"{tmp_path}/none", str(tmp_path), 1)
 
 
 def test_no_file(tmp_path: Path) -> None:

@@ -52,7 +52,6 @@ def test_a_running_one(world: World, run: Run) -> None:
         assert packed["config.dump"]["id"] == id
         assert packed["config.dump"]["rootfsImage"] == "localhost/busybox:latest"
         assert packed["config.dump"]["createdTime"].endswith("Z")
-        assert "dev.cribus.record" not in packed["spec.dump"]["annotations"]
         assert packed["spec.dump"]["annotations"]["io.kubernetes.cri.container-name"] == "main"
         assert packed["status.dump"]["id"] == id
         (bind,) = packed["bind.mounts"]

@@ -36,6 +36,29 @@ def dump(what: Dump, external: list[str]) -> list[str]:
     return made
 
 
+class Restore(NamedTuple):
+    """What is brought back: images, as the processes of a root filesystem that is mounted at `root`."""
+
+    program: str
+    images: str
+    work: str  # folder of its log
+    root: str
+    pidfile: str
+
+
+def restore(what: Restore, external: dict[str, str], streams: dict[int, str]) -> list[str]:
+    """The processes are left stopped, and criu's parent is their first one's. `external`: what is mounted at each
+    place; `streams`: number of a descriptor → the pipe in the images that it takes the place of."""
+    made = [what.program, "restore", "--images-dir", what.images, "--work-dir", what.work]
+    made += ["--log-file", "restore.log", "-v4", "--root", what.root, "--pidfile", what.pidfile]
+    made += ["--restore-detached", "--restore-sibling", "--leave-stopped", *COMMON]
+    for place, source in external.items():
+        made += ["--external", f"mnt[{place}]:{source}"]
+    for number, pipe in streams.items():
+        made += ["--inherit-fd", f"fd[{number}]:{pipe}"]
+    return made
+
+
 def external(mountinfo: str, spec: dict[str, Any]) -> list[str]:
     """The places of mounts that come from outside: binds of the host's paths with all below them, and parts of
     file systems that the container has not as a whole. Source: proc_pid_mountinfo(5)."""

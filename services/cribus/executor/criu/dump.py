@@ -57,12 +57,17 @@ def check(record: Record, spec: dict[str, Any]) -> None:
         why = "it shares its process namespace with others"
     elif "user" in wanted:
         why = "its pod has a user namespace, which its containers share"
+    elif "time" in wanted:
+        why = "it has a time namespace"
+    elif any((spec.get("process") or {}).get(label) for label in ("apparmorProfile", "selinuxLabel")):
+        why = "it has a label of a security module"
     if why:
         raise FailedPrecondition(f"container {record.container} cannot be checkpointed: {why}")
 
 
 def joins(spec: dict[str, Any]) -> list[list[Any]]:
-    """The pod's namespaces, which criu works in: [path, kind] each."""
+    """The pod's namespaces, which criu works in: [path, kind] each. Not the container's of cgroups: from inside it
+    the freezer may not be used."""
     wanted = namespaces_of(spec)
     return [[wanted[kind], KINDS[kind]] for kind in _SHARED if wanted.get(kind)]
 

@@ -40,7 +40,7 @@ class Native:
         with _CGROUP.of(record.container):
             node.tree.create(record.cgroup)
         with _LIMITS.of(record.container):
-            node.tree.apply(record.cgroup, _resources(spec))
+            node.tree.apply(record.cgroup, resources(spec))
         os.makedirs(f"{bundle}/rootfs", exist_ok=True)
         with contextlib.suppress(FileExistsError):
             os.mkfifo(f"{bundle}/{FIFO}", 0o600)
@@ -69,7 +69,8 @@ class Native:
         """Keeper, cgroup and directory, which every runtime has, are all that there is."""
 
 
-def _resources(spec: dict[str, Any]) -> dict[str, Any]:
+def resources(spec: dict[str, Any]) -> dict[str, Any]:
+    """The limits of a container's cgroup."""
     given = (spec.get("linux") or {}).get("resources") or {}
     terminal = bool((spec.get("process") or {}).get("terminal"))
     return {**given, "devices": devices.allowed(given.get("devices") or [], terminal=terminal)}

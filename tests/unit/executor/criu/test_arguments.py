@@ -34,3 +34,11 @@ def test_dump() -> None:
     assert line[:6] == ["/sbin/criu", "dump", "--tree", "7", "--images-dir", "/var/x/checkpoint"]
     assert line[-2:] == ["--external", "mnt[/data]:/data"]
     assert "--leave-running" in line
+
+
+def test_restore() -> None:
+    what = arguments.Restore("/sbin/criu", "/x/checkpoint", "/work", "/work/rootfs", "/work/pid")
+    line = arguments.restore(what, {"/data": "/work/pattern/data"}, {11: "pipe:[5]"})
+    assert line[:4] == ["/sbin/criu", "restore", "--images-dir", "/x/checkpoint"]
+    assert {"--restore-detached", "--restore-sibling", "--leave-stopped", "--manage-cgroups=ignore"} <= set(line)
+    assert line[-4:] == ["--external", "mnt[/data]:/work/pattern/data", "--inherit-fd", "fd[11]:pipe:[5]"]
