@@ -201,6 +201,10 @@ class Node:
     def keeper(self, container: str) -> int:
         return int(json.loads((self.run_dir / "containers" / container / "state.json").read_text())["keeper"])
 
+    def holder(self, container: str) -> int:
+        """Who keeps the container's descriptors now. Raises OSError when nobody does."""
+        return self._holder(self.run_dir / "containers" / container / "keeper.sock")
+
     def _holder(self, path: Path) -> int:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
             folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)

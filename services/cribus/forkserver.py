@@ -307,7 +307,10 @@ class _Loop:
 
     def _request(self) -> bool:
         """Serve one request; False when the client has gone."""
-        data, fds = descriptors.recv(self._sock)
+        try:
+            data, fds = descriptors.recv(self._sock)
+        except ConnectionResetError:  # with an answer of ours that it had not read
+            return False
         if not data:
             return False
         keep = -1

@@ -12,11 +12,21 @@ import grpc
 from cribus.gateway.cri import api_pb2 as pb
 from cribus.gateway.cri import api_pb2_grpc as stubs
 
+from tests.chaos.news import News
 from tests.harness import until
 
 # The count and its line are one command: a trap runs only between two.
 WRITER = "trap 'echo bye $i; exit 42' TERM; i=0; while :; do echo line $((i+=1)); usleep 5000; done"
 GATED = "i=0; while [ ! -e /gate/open ]; do i=$((i+1)); echo line $i; usleep 5000; done; echo bye $i; exit 7"
+SLOW = (
+    "trap 'n=0; while [ $n -lt 60 ]; do n=$((n+1)); i=$((i+1)); echo line $i; usleep 5000; done; echo bye $i; exit 42'"
+    " TERM; i=0; while :; do i=$((i+1)); echo line $i; usleep 5000; done"
+)
+DEAF = "trap '' TERM; i=0; while :; do i=$((i+1)); echo line $i; usleep 5000; done"
+FLOOD = (
+    "trap 'echo bye $i; exit 42' TERM; i=0; while :; do i=$((i+1)); echo line $i;"
+    " [ -e /gate/open -a $i -lt 30000 ] || usleep 5000; done"
+)
 PATIENCE = 25.0  # seconds until a call must have succeeded, however often it is made
 _AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.DEADLINE_EXCEEDED)
 _RECONNECT = [(f"grpc.{name}_reconnect_backoff_ms", 20) for name in ("initial", "min", "max")]
@@ -32,6 +42,10 @@ class Client:
         self._channel = grpc.insecure_channel(endpoint, _RECONNECT)
         self._runtime = stubs.RuntimeServiceStub(self._channel)
         self._images = stubs.ImageServiceStub(self._channel)
+
+    def news(self) -> News:
+        """Every event from now on."""
+        return News(self._channel)
 
     def once(self, method: str, request: Any, seconds: float = PATIENCE) -> Any:
         stub = self._images if "Image" in method else self._runtime
@@ -69,6 +83,7 @@ class Life:
         self.id = self.container = ""
         self.started = False
         self.code = -1  # with which it ended, as we know
+        self.told = 137 if script == DEAF else 42  # with which it ends when it is told to
         self.gone = False
         self.orphaned = False  # its keeper and its shim were killed in the same instant
         self.config = pb.PodSandboxConfig(
@@ -117,7 +132,7 @@ class Life:
 
     def stop(self, grace: int = 5) -> None:
         self.client.ask("StopContainer", pb.StopContainerRequest(container_id=self.container, timeout=grace))
-        self._killed(42 if grace else 137)
+        self._killed(self.told if grace else 137)
 
     def _killed(self, code: int = 137) -> None:
         if self.started and self.code < 0:
@@ -149,6 +164,13 @@ class Life:
 
     def status(self) -> Any:
         return self.client.ask("ContainerStatus", pb.ContainerStatusRequest(container_id=self.container)).status
+
+    def heard(self) -> dict[str, list[str]]:
+        """Which events a client of CRI hears of whom, once it is gone."""
+        born, died = ["CONTAINER_CREATED_EVENT"], ["CONTAINER_DELETED_EVENT"]
+        ran = ["CONTAINER_STARTED_EVENT", "CONTAINER_STOPPED_EVENT"]
+        both = ((self.id, True), (self.container, self.started))
+        return {id: born + (ran if lived else []) + died for id, lived in both if id}
 
     def lines(self) -> list[str]:
         """What it wrote, through every file that its log was."""

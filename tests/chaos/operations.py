@@ -14,17 +14,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cribus.api import executor
-from cribus.api.verb import Verb
+from cribus.api import events, executor
 from cribus.errors import Aborted, DeadlineExceeded, InvalidArgument, NotFound, Unavailable
 from cribus.gateway.cri import api_pb2 as pb
 from cribus.manager.nri import messages as m
 
-from tests.chaos.lives import GATED, PATIENCE, Life
+from tests.chaos.lives import DEAF, FLOOD, GATED, PATIENCE, SLOW, WRITER, Life
 from tests.chaos.world import World
 from tests.harness import until
 from tests.nri import Plugin
 
+_HEARD = 30  # lines of an attached container
 _ID = "0c1" + "0" * 61
 _SPEC: dict[str, Any] = {
     "ociVersion": "1.3.0",
@@ -65,12 +65,8 @@ def _created(world: World) -> Life:
     return life
 
 
-def _up(world: World) -> Life:
-    return world.life().up()
-
-
-def _gated(world: World) -> Life:
-    return world.life(script=GATED).up()
+def _running(script: str = WRITER) -> Callable[[World], Life]:
+    return lambda world: world.life(script=script).up()
 
 
 def _special(world: World) -> Life:
@@ -147,36 +143,59 @@ def _exec_terminal(world: World, life: Life) -> None:
         argv = world.node.argv("exec", "-it", life.container, "sh", "-c", "tty; exit 0")
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         done = subprocess.run(argv, timeout=30, stdin=theirs, stdout=theirs, stderr=theirs)
-        os.set_blocking(ours, False)
-        said = os.read(ours, 65536)
-        for fd in (ours, theirs):
-            os.close(fd)
+        os.close(theirs)
+        said = _read_out(ours)
+        os.close(ours)
         if done.returncode == 0:
             assert b"/dev/pts/" in said, said
             return
         assert time.monotonic() < end, said
 
 
+def _read_out(terminal: int) -> bytes:
+    """What was written to a terminal whose other side is closed now."""
+    said = b""
+    with contextlib.suppress(OSError):  # EIO: there is no more
+        while part := os.read(terminal, 65536):
+            said += part
+    return said
+
+
 def _attach(world: World, life: Life) -> None:
-    """By crictl, until it hears the container."""
+    """By crictl, until it has heard some lines, one after the other."""
     end = time.monotonic() + PATIENCE
     while True:
         argv = world.node.argv("attach", life.container)
         with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as one:
             assert one.stdout is not None
-            heard = one.stdout.readline()
+            heard = [one.stdout.readline() for _ in range(_HEARD)]
             one.kill()
-        if heard:
+        if heard[-1].endswith(b"\n"):
+            first = int(heard[1].split()[1])  # of the one before only the end may have been heard
+            assert life.orphaned or heard[1:] == [b"line %d\n" % (first + k) for k in range(_HEARD - 1)], heard
             return
-        assert time.monotonic() < end, "attach hears nothing"
+        assert time.monotonic() < end, heard
+
+
+def _flood(world: World, life: Life) -> None:
+    """It writes as fast as it can, for a while."""
+    (life.gate / "open").touch()
+    until(lambda: b"line 30000\n" in life.log.read_bytes()[-200_000:], PATIENCE, "all of the flood is in the log")
+
+
+def _idle(world: World, life: Life) -> None:
+    """Nothing is asked."""
 
 
 def _pull(world: World, life: Life) -> None:
+    """And away with it. A pull that is made again tells again; a removal has happened once."""
     spec = pb.ImageSpec(image=world.image)
     found = world.client.ask("PullImage", pb.PullImageRequest(image=spec)).image_ref
-    assert found
     world.client.ask("RemoveImage", pb.RemoveImageRequest(image=spec))
     assert not world.client.ask("ImageStatus", pb.ImageStatusRequest(image=spec)).HasField("image")
+    world.removals += 1
+    assert world.watch.count(found, events.IMAGE_REMOVED, world.removals, 10) == world.removals
+    assert world.watch.count(found, events.IMAGE_PULLED, world.removals, 10) >= world.removals
 
 
 def _oci(world: World, life: Life) -> None:
@@ -188,33 +207,44 @@ def _oci(world: World, life: Life) -> None:
 
 
 def _lived(world: World, folder: Path) -> bool:
-    """From its creation to its deletion. False when a manager that was just starting took it for a leftover."""
+    """From its creation to its deletion. False when it must be begun anew: a manager that was just starting
+    took it for a leftover, or its first process was killed before it was started."""
     (folder / "root" / "bin").mkdir(parents=True, exist_ok=True)
     shutil.copy("/bin/busybox", folder / "root" / "bin" / "busybox")
     device = f"{world.node.tag}v"
     (folder / "config.json").write_text(
         json.dumps({**_SPEC, "linux": {**_SPEC["linux"], "netDevices": {device: {"name": "vendor0"}}}})
     )
+
+    def create() -> None:
+        _offered(device)  # with each network namespace that goes, goes one device
+        world.watch.call(executor.CREATE, executor.Create(container=_ID, pod=""))
+
+    try:
+        _repeated(create)
+        started = _repeated(lambda: world.watch.call(executor.START, executor.Named(container=_ID)), abortable=True)
+    except NotFound:
+        return False
+    _repeated(lambda: world.watch.call(executor.DELETE, executor.Named(container=_ID)))
+    return started
+
+
+def _repeated(call: Callable[[], object], *, abortable: bool = False) -> bool:
+    """Until it succeeds; False when `abortable` and ABORTED. Raises NotFound."""
+    end = time.monotonic() + PATIENCE
     again = threading.Event()
-    asked: tuple[tuple[Verb[Any, Any], Any], ...] = (
-        (executor.CREATE, executor.Create(container=_ID, pod="")),
-        (executor.START, executor.Named(container=_ID)),
-        (executor.DELETE, executor.Named(container=_ID)),
-    )
-    for verb, request in asked:
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:
-                if verb is executor.CREATE:  # with each network namespace that goes, goes one device
-                    _offered(device)
-                world.watch.call(verb, request)
-                break
-            except NotFound:
+    while True:
+        try:
+            call()
+            return True
+        except (Unavailable, Aborted, DeadlineExceeded, InvalidArgument) as error:
+            if isinstance(error, Aborted) and abortable:
                 return False
-            except (Unavailable, Aborted, DeadlineExceeded, InvalidArgument):
-                assert time.monotonic() < end
-            again.wait(0.01)
-    return True
+            assert time.monotonic() < end, error
+        again.wait(0.01)
+
+
+IDLE = Operation(_running(), _idle)
 
 
 def _nri(world: World, life: Life) -> None:
@@ -253,19 +283,22 @@ OPERATIONS: dict[str, Operation] = {
     "start": Operation(_created, _start),
     "run-special": Operation(_special, _asked("run")),
     "start-special": Operation(_special_created, _start),
-    "exec-sync": Operation(_up, _asked("exec")),
-    "exec": Operation(_up, _exec),
-    "exec-resumed": Operation(_up, _exec_resumed),
-    "orphan": Operation(_up, _orphan),
-    "exec-terminal": Operation(_up, _exec_terminal),
-    "attach": Operation(_up, _attach),
-    "reopen-log": Operation(_up, _asked("reopen")),
-    "exit": Operation(_gated, _asked("exit")),
-    "stop": Operation(_up, _asked("stop")),
-    "kill": Operation(_up, _asked("stop", grace=0)),
-    "remove-container": Operation(_up, _asked("remove_container")),
-    "stop-pod": Operation(_up, _asked("stop_pod")),
-    "remove-pod": Operation(_up, _asked("remove_pod")),
+    "exec-sync": Operation(_running(), _asked("exec")),
+    "exec": Operation(_running(), _exec),
+    "exec-resumed": Operation(_running(), _exec_resumed),
+    "orphan": Operation(_running(), _orphan),
+    "exec-terminal": Operation(_running(), _exec_terminal),
+    "attach": Operation(_running(), _attach),
+    "flood": Operation(_running(FLOOD), _flood),
+    "reopen-log": Operation(_running(), _asked("reopen")),
+    "exit": Operation(_running(GATED), _asked("exit")),
+    "stop": Operation(_running(), _asked("stop")),
+    "stop-slow": Operation(_running(SLOW), _asked("stop", grace=20)),
+    "stop-deaf": Operation(_running(DEAF), _asked("stop", grace=1)),
+    "kill": Operation(_running(), _asked("stop", grace=0)),
+    "remove-container": Operation(_running(), _asked("remove_container")),
+    "stop-pod": Operation(_running(), _asked("stop_pod")),
+    "remove-pod": Operation(_running(), _asked("remove_pod")),
     "nri": Operation(_nothing, _nri),
     "oci": Operation(_nothing, _oci),
     "pull": Operation(_nothing, _pull),

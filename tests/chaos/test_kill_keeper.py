@@ -30,7 +30,7 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 def listener(node: Node, container: str) -> int:
     """Who keeps the container's descriptors now; 0 if nobody does."""
     try:
-        return node._holder(node.run_dir / "containers" / container / "keeper.sock")
+        return node.holder(container)
     except OSError:
         return 0
 

@@ -9,7 +9,7 @@ from cribus.config import Settings
 from tests.harness import SERVICES, Node
 
 FORK_SERVERS = ("executor", "shimd", "images")
-NODE = (*SERVICES, *(f"{one} fork server" for one in FORK_SERVERS), "supervisord", "guard")
+NODE = (*SERVICES, *(f"{one} fork server" for one in FORK_SERVERS), "looks", "supervisord", "guard")
 POD = ("shim", "keeper")
 
 
@@ -31,6 +31,8 @@ class Victims:
             return int((self._folder / "supervisord.pid").read_text() or 0)
         if part == "guard":
             return _parent(self.pid("supervisord"))
+        if part == "looks":
+            return next((one for one in _children(self.pid("manager")) if b"manager.looks" in _command(one)), 0)
         if part.endswith("fork server"):
             return next((one for one in _children(self.pid(part.split()[0])) if _name(one) == "forkserver"), 0)
         return next((one.pid for one in control.programs(self._settings) if one.name == part), 0)
@@ -39,9 +41,10 @@ class Victims:
         return next((pid for pid in _all() if _name(pid) == f"shim:{pod[:10]}"), 0) if pod else 0
 
     def _keeper(self, container: str) -> int:
+        """Who holds its descriptors now: its keeper, or one that stands in."""
         try:
-            return self._node.keeper(container) if container else 0
-        except FileNotFoundError:
+            return self._node.holder(container) if container else 0
+        except OSError:  # none, or not yet
             return 0
 
     def parked(self) -> list[int]:

@@ -1,13 +1,12 @@
 """A node on which processes die, somebody who runs through it all, and the proof that nobody noticed."""
 
 import os
-import re
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,15 @@ from cribus.linux import mount
 
 from tests import harness, registry
 from tests.chaos.faults import Faults
+from tests.chaos.leaks import Leaks
 from tests.chaos.lives import Client, Life, check_lines, check_order
+from tests.chaos.news import News
+from tests.chaos.recovery import Kill
 from tests.chaos.victims import Victims
 from tests.chaos.watch import Watch
 from tests.harness import IMAGE, PYTHON, Node, until
 
-WHOLE = 2.0  # seconds within which every kind of call must work again …
-_MARGIN = 8  # … or so many starts of an interpreter, on a machine that is slow or busy
-
-
-@cache
-def limit() -> float:
-    """Seconds within which the API must be whole again on this machine."""
-    began = time.monotonic()
-    subprocess.run([PYTHON, "-c", "import grpc, nats, msgspec"], check=True)
-    return max(WHOLE, _MARGIN * (time.monotonic() - began))
+_AT_TIMES = ("looks",)  # who is started only when there is something to do
 
 
 class World:
@@ -49,17 +42,12 @@ class World:
         self.watch = Watch(settings)
         self.victims = Victims(node, settings)
         self.starting: subprocess.Popen[bytes] | None = None
+        self.leaks = Leaks(node, self.victims, self.watch)
+        self.news: News | None = None
+        self.removals = 0  # of the image
+        self.known: set[str] = set()  # former bystanders
         self.bystander = self._another()
-        self.processes = self._settled()
-
-    def _settled(self) -> list[str]:
-        """Its processes, once they have been the same for a while: some are forked ahead, at leisure."""
-        same, before = 0, [""]
-        while same < 20:
-            found = self.victims.of_node()
-            same, before = (same + 1 if found == before else 0), found
-            signal.sigtimedwait([], 0.02)
-        return before
+        self.leaks.settle(self._ours())
 
     def _another(self) -> Life:
         life = self.life()
@@ -70,23 +58,27 @@ class World:
         return Life(self.client, self.node.logs, **more)
 
     def pid(self, part: str, life: Life) -> int:
-        """Of a part of the node, or of the pod that is at stake; of the bystander where that has none yet."""
+        """Of a part of the node, or of the pod that is at stake; of the bystander where that has none."""
         return self.victims.pid(part, life.id, life.container) or self.victims.pid(
             part, self.bystander.id, self.bystander.container
         )
 
+    def _surely(self, part: str, life: Life) -> int:
+        """Who was killed in the case before is back by now, or just about to be."""
+        found: int = until(partial(self.pid, part, life), 10, f"there is a {part}")
+        return found
+
     def kill(self, parts: tuple[str, ...], life: Life) -> None:
         if {"shim", "keeper"} <= set(parts):
             life.orphaned = self.bystander.orphaned = True
-        for pid in [self.pid(part, life) for part in parts]:
-            if pid:
-                os.kill(pid, signal.SIGKILL)
+        for pid in [self._surely(part, life) for part in parts if self.pid(part, life) or part not in _AT_TIMES]:
+            os.kill(pid, signal.SIGKILL)
         if "guard" in parts:  # of which the host's own supervisor takes care
             argv = [PYTHON, "-m", "cribus.cli", "up"]
             self.starting = subprocess.Popen(argv, env=self.node.env, stdout=subprocess.DEVNULL)
 
-    def whole_again(self, since: float) -> float:
-        """Seconds from then until every kind of call works."""
+    def whole_again(self, kill: Kill) -> None:
+        """Wait until every kind of call works. Fails when that takes too long."""
         request = pb.ExecSyncRequest(container_id=self.bystander.container, cmd=["true"], timeout=10)
         for method, asked in (
             ("ListContainers", pb.ListContainersRequest()),
@@ -95,16 +87,31 @@ class World:
             ("ExecSync", request),
         ):
             self.client.ask(method, asked)
-            print(f"{method} works {time.monotonic() - since:.2f} s after the kill")
-        return time.monotonic() - since
+            print(f"{method} works {time.monotonic() - kill.at:.2f} s after the kill")
+        kill.over()
+
+    @contextmanager
+    def listened(self) -> Iterator[None]:
+        """While inside, a client of GetContainerEvents hears of whom `prove` is asked for."""
+        self.news = self.client.news()
+        try:
+            yield
+        finally:
+            self.news.close()
+            self.news = None
 
     def prove(self, life: Life) -> None:
         """The life at stake is as it should be, and goes; the bystander goes on; nothing is left."""
         finish(life)
         self.guarded()
         self._told(life)
+        self._heard(life)
         self._goes_on()
-        self.nothing_left()
+        self.leaks.none(self._ours())
+        self._at_rest()
+
+    def _ours(self) -> tuple[str, str]:
+        return self.bystander.id, self.bystander.container
 
     def _told(self, life: Life) -> None:
         if not life.id:
@@ -123,6 +130,29 @@ class World:
             assert (one.exit_known, one.exit_code) == (True, life.code), one
         assert self.watch.twice() == []
 
+    def _heard(self, life: Life) -> None:
+        """By a client of CRI: of this life every event once, in order, and of nobody else who is over."""
+        if self.news is None:
+            return
+        for id, kinds in life.heard().items():
+            found = self.news.of(id, len(kinds), 5)
+            assert found == kinds, found
+        for id in self.news.ids() - set(life.heard()) - set(self._ours()) - self.known:
+            kinds = self.news.of(id, 0, 0)  # made, but its client never heard of it: it lived, and is gone
+            assert len(set(kinds)) == len(kinds), (id, kinds)
+            assert kinds[-1] == "CONTAINER_DELETED_EVENT", (id, kinds)
+
+    def _at_rest(self) -> None:
+        """Nobody is still at anything."""
+
+        def resting() -> bool:
+            return not self.watch.going()
+
+        try:
+            until(resting, 8, "everybody rests")
+        except AssertionError:
+            raise AssertionError(self.watch.going()) from None
+
     def _goes_on(self) -> None:
         """The bystander still writes, and every line is there once."""
         seen = self.bystander.written()
@@ -136,6 +166,7 @@ class World:
     def renew(self) -> None:
         """Another bystander: this one's log is long enough, or its keeper was killed."""
         old = self.bystander
+        self.known |= set(self._ours())
         self.bystander = self._another()
         finish(old)
         self._told(old)
@@ -166,34 +197,6 @@ class World:
             if folder.name != self.bystander.container:
                 self.watch.call(executor.DELETE, executor.Named(container=folder.name))
 
-    def nothing_left(self) -> None:
-        def clean() -> bool:
-            return not self._remains()
-
-        try:
-            until(clean, 8, "nothing is left")
-        except AssertionError:
-            raise AssertionError(self._remains()) from None
-
-    def _remains(self) -> list[str]:
-        """Of everybody but the bystander."""
-        ours = (self.bystander.id, self.bystander.container)
-        left = [
-            f"{kind}: {one}"
-            for kind, found in self.node.remains().items()
-            for one in found[(1 if kind in ("links", "addresses") else 0) :]
-            if not _names(one, ours) and not _inside(one, ours)
-        ]
-        left += [f"record: {one}" for one in self.watch.records() if not _names(one, ours)]
-        gone = list(self.processes)
-        for one in self.victims.of_node():
-            if one in gone:
-                gone.remove(one)
-            elif not _names(one, ours):
-                left.append(f"process: {one}")
-        lost = set(gone) - set(self.victims.of_node())
-        return left + [f"missing: {one}" for one in lost if not re.match("shim|keeper|python", one)]
-
     def end(self) -> None:
         """The last proof: without the bystander there is nothing at all."""
         finish(self.bystander)
@@ -202,24 +205,6 @@ class World:
     def close(self) -> None:
         self.watch.close()
         self.client.close()
-
-
-def _names(text: str, ids: tuple[str, str]) -> bool:
-    """Whether the text has one of these ids, or, as the title of a keeper, the beginning that had room there."""
-    cut = re.search(r"containers/([0-9a-f]+)\s*$", text)
-    return any(id[:6] in text or (cut and id.startswith(cut[1])) for id in ids)
-
-
-def _inside(process: str, ids: tuple[str, str]) -> bool:
-    """Whether this process, as `remains` has it, is of one of these pods."""
-    number = process.split()[0]
-    if not number.isdigit():
-        return False
-    try:
-        text = Path(f"/proc/{number}/cgroup").read_text()
-    except OSError:
-        return True  # it is over
-    return any(id in text for id in ids)
 
 
 def finish(life: Life) -> None:
@@ -253,13 +238,18 @@ def _shared(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def world(base: Path) -> Iterator[World]:
-    """A node whose every step can be halted."""
+def world(base: Path, **more: str) -> Iterator[World]:
+    """A node whose every step can be halted. `more` goes into its environment."""
     faults = Faults(base / "faults")
+
+    def prepared(node: Node) -> None:
+        faults.laid_for(node)
+        node.env.update(more)
+
     with registry.serve(base / "registry") as images:
         layer = registry.layer(base, registry.tar([registry.Entry("file", b"x" * 100_000)]))
         images.push("small", registry.Image([layer]), "v1")
-        with _shared(base / "shared"), harness.node(base, before=faults.laid_for) as node:
+        with _shared(base / "shared"), harness.node(base, before=prepared) as node:
             one = World(node, faults, f"{images.host}/small:v1")
             try:
                 yield one

@@ -124,6 +124,21 @@ def test_server_ends_with_its_client(drive) -> None:  # type: ignore[no-untyped-
     assert done.stdout == "1\n", done.stderr
 
 
+def test_a_client_that_ends_with_an_unread_answer_is_no_failure(drive) -> None:  # type: ignore[no-untyped-def]
+    done = drive(
+        "pidfd = os.pidfd_open(server.pid)\n"
+        "r, w = os.pipe()\n"
+        "asking = asyncio.ensure_future(server.run('forkserver_children:length', {'big': ''}, [w]))\n"
+        "await asyncio.sleep(0)\n"
+        "os.read(r, 1)\n"  # it runs, so its answer is here or on its way
+        "poll = select.poll(); poll.register(server._sock, select.POLLIN); poll.poll(5000)\n"
+        "server.close()\n"
+        "poll = select.poll(); poll.register(pidfd, select.POLLIN)\nprint(len(poll.poll(5000)))\n"
+        "await asyncio.gather(asking, return_exceptions=True)"
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
 def test_pid_namespace_of_birth(drive) -> None:  # type: ignore[no-untyped-def]
     done = drive(
         "p = os.posix_spawnp('unshare', ['unshare', '-fp', 'sleep', '30'], os.environ)\n"

@@ -29,6 +29,7 @@ async def main(server: forkserver.Server) -> int:
     async with service.connect(settings, "images") as bus:
         node = Node(settings.images, Path(settings.root) / "images", Bus(bus.publish, bus.tell, server.run))
         await asyncio.to_thread(node.open)
+        await node.finish_removals()
         mend.begin(node)
         async with bus.serve(verbs.table(node)):
             code = await service.until_told_or_gone(server.closed)

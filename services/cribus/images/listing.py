@@ -3,7 +3,6 @@
 import json
 import time
 
-from cribus.api import events
 from cribus.api.cri.image import (
     Image as CriImage,
 )
@@ -101,9 +100,7 @@ async def remove(node: Node, request: RemoveImageRequest) -> RemoveImageResponse
     image = node.store.find(request.image.image)
     if image is not None:
         await mend.until_whole(node, image.id)
-        await node.store.remove(image.id)
-        node.forget([image])
-        await node.publish(events.Event(kind=events.IMAGE_REMOVED, id=image.id, at=time.time_ns()))
+        await node.remove(image)
     return RemoveImageResponse()
 
 

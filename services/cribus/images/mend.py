@@ -6,10 +6,8 @@ repaired. One whose blobs are gone too is removed, so that whoever wants it pull
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterator
 
-from cribus.api import events
 from cribus.errors import CribusError, NotFound
 from cribus.images import bring, pull
 from cribus.images.node import Node
@@ -54,9 +52,7 @@ async def _mended(node: Node, image: Image) -> None:
             await pull.keep(node, image, pull.Parts([], small, source))
     except CribusError as error:
         _logger.error("an image is lost; pull it again", extra={"image": image.id, "cause": error.message})
-        await node.store.remove(image.id)
-        node.forget([image])
-        await node.publish(events.Event(kind=events.IMAGE_REMOVED, id=image.id, at=time.time_ns()))
+        await node.remove(image)
     finally:
         source.close()
         node.mending.pop(image.id, None)

@@ -14,19 +14,22 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cribus.api.events import Event
+from cribus.api.events import IMAGE_REMOVED, Event
 from cribus.api.images import Progress
 from cribus.config import Images
 from cribus.images.content import Content
 from cribus.images.snapshots import Snapshots, Usage
-from cribus.images.store import Image, Store
+from cribus.images.store import Image, Removed, Store
 from cribus.images.trash import Trash
+from cribus.steps import Step
 
 if TYPE_CHECKING:
     from cribus.images.worker import Spawn
 
 Tell = Callable[[str, Progress], Awaitable[None]]
 _logger = logging.getLogger(__name__)
+_NOTED = Step("images.remove.noted")
+_TOLD = Step("images.remove.told")
 _COUNTED = 10_000_000_000  # ns for which a count of what containers have written holds
 _GRACE = 3600.0  # seconds for which what an interrupted pull has brought waits for the next one
 
@@ -107,6 +110,24 @@ class Node:
             return
         self.snapshots.synced(fresh)
         self.settle()
+
+    async def remove(self, image: Image) -> None:
+        """An image, everything that only it has, and the news of it."""
+        with _NOTED.of(image.id):
+            await self.store.remove(image.id)
+        await self._finish(self.store.removed[image.id])
+
+    async def finish_removals(self) -> None:
+        """That another process has begun."""
+        for removed in list(self.store.removed.values()):
+            await self._finish(removed)
+
+    async def _finish(self, removed: Removed) -> None:
+        image, at = removed
+        self.forget([image])
+        with _TOLD.of(image.id):
+            await self.publish(Event(kind=IMAGE_REMOVED, id=image.id, at=at))
+        self.store.forget(image.id)
 
     def forget(self, images: Iterable[Image]) -> None:
         """Delete the layers and blobs of images that are gone, as far as nobody else uses them."""

@@ -1,6 +1,7 @@
 """What images there are: one JSON file an image and one a reference, written by rename and to the disk.
 
-The files are the truth; memory is a copy of them, read at start. An image's id is its config's digest.
+The files are the truth; memory is a copy of them, read at start. An image's id is its config's digest. One
+that is removed has another name until all of it is gone, so that whoever is killed meanwhile has it finished.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -38,6 +40,12 @@ class Image(msgspec.Struct, frozen=True):
         return self.stack or list(dict.fromkeys(layer.diff_id for layer in self.layers))
 
 
+class Removed(NamedTuple):
+    image: Image
+    at: int  # ns since the epoch, the same for whoever finishes it
+
+
+_REMOVED = ".removed"
 _SHORTEST = 4  # digits that are taken for the beginning of an id
 _logger = logging.getLogger(__name__)
 
@@ -52,6 +60,7 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
         self.images: dict[str, Image] = {}
         self.references: dict[str, str] = {}  # whole reference → image id
+        self.removed: dict[str, Removed] = {}  # by image id: whose removal was begun
         self._turn = asyncio.Lock()
         self._load()
 
@@ -59,7 +68,10 @@ class Store:
         for path in _ours(self._images):
             with _survivable(path):
                 image = msgspec.json.decode(path.read_bytes(), type=Image)
-                self.images[image.id] = image
+                if path.suffix == _REMOVED:
+                    self.removed[image.id] = Removed(image, path.stat().st_ctime_ns)
+                else:
+                    self.images[image.id] = image
         for path in _ours(self._references):
             with _survivable(path):
                 known = json.loads(path.read_bytes())
@@ -78,7 +90,7 @@ class Store:
             self.references.update(dict.fromkeys(references, image.id))
 
     def _write(self, image: Image, references: list[str]) -> None:
-        files.write_durable(str(self._images / f"{hexadecimal(image.id)}.json"), msgspec.json.encode(image))
+        files.write_durable(str(self._file(image.id)), msgspec.json.encode(image))
         for reference in references:
             body = json.dumps({"reference": reference, "image": image.id}).encode()
             files.write_durable(str(self._path(reference)), body)
@@ -134,19 +146,32 @@ class Store:
         self.references.pop(reference, None)
 
     async def remove(self, image_id: str) -> None:
-        """An image and every reference to it. Idempotent."""
+        """An image and every reference to it: it is `removed` until `forget`. Idempotent."""
         async with self._turn:
+            if image_id in self.images:
+                image, path = self.images.pop(image_id), self._file(image_id, _REMOVED)
+                try:
+                    os.rename(self._file(image_id), path)
+                except FileNotFoundError:  # somebody else has cleaned up here
+                    path.write_bytes(msgspec.json.encode(image))
+                self.removed[image_id] = Removed(image, path.stat().st_ctime_ns)
             for reference in self.names(image_id):
                 self.untag(reference)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._images / f"{hexadecimal(image_id)}.json")
-            self.images.pop(image_id, None)
+
+    def forget(self, image_id: str) -> None:
+        """Of one that is removed nothing is left. Idempotent."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._file(image_id, _REMOVED))
+        self.removed.pop(image_id, None)
+
+    def _file(self, image_id: str, suffix: str = ".json") -> Path:
+        return self._images / (hexadecimal(image_id) + suffix)
 
 
 def _ours(folder: Path) -> Iterator[Path]:
     """Our files; those that a killed process has left half-written go."""
     for path in folder.iterdir():
-        if path.suffix not in (".json", ".tmp") or not path.is_file() or path.is_symlink():
+        if path.suffix not in (".json", ".tmp", _REMOVED) or not path.is_file() or path.is_symlink():
             _logger.warning("a name that is not ours is left alone", extra={"path": str(path)})
         elif path.suffix == ".tmp":
             path.unlink()

@@ -4,6 +4,7 @@
 descriptor and writes its answer, msgpack, to another.
 """
 
+import contextlib
 import os
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -49,7 +50,8 @@ def report(fd: int, work: "Callable[[], tuple[int, int]]") -> int:
         told = {"code": "", "size": size, "inodes": inodes}
     except CribusError as error:
         told = {"code": error.code, "message": error.message}
-    os.write(fd, msgpack.packb(told))
+    with contextlib.suppress(BrokenPipeError):  # the service has died; its successor finds the layer
+        os.write(fd, msgpack.packb(told))
     return 0
 
 

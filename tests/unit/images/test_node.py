@@ -3,8 +3,10 @@
 import os
 
 import pytest
+from cribus.api.events import IMAGE_REMOVED
+from cribus.bus.events import message_id
 from cribus.images import node as nodes
-from cribus.images.store import Image, Layer
+from cribus.images.store import Image, Layer, Store
 
 from tests.registry import Entry, tar
 from tests.unit.images.world import World, digest, run
@@ -76,6 +78,27 @@ def test_at_the_start_what_is_old_and_nobodys_goes(world: World, old: bool) -> N
         again = world.node()
         assert bool(again.snapshots.layers) is not old
         assert bool(again.content.sizes) is not old
+
+    run(work)
+
+
+def test_a_removal_that_was_cut_short_is_finished_and_told_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        node = await two(world)
+        image = node.store.need("registry.test/both:v1")
+        await node.store.remove(image.id)  # killed here, its successor before it had noted that nothing is left
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "forget", lambda *_: None)
+            await world.node().finish_removals()
+        last = world.node()
+        assert last.store.find("registry.test/both:v1") is None
+        await last.finish_removals()
+        assert not last.snapshots.has(digest(HIGH))
+        assert not last.content.has(image.id)
+        assert last.snapshots.has(digest(LOW))
+        first, second = (message_id(one) for one in world.events if one.kind == IMAGE_REMOVED)
+        assert first == second  # the stream has it once
+        assert not world.node().store.removed
 
     run(work)
 

@@ -45,6 +45,16 @@ def test_its_error_is_ours(tmp_path: Path) -> None:
         worked(tmp_path, diff_id=digest(b""))
 
 
+def test_nobody_waits_for_its_answer(tmp_path: Path) -> None:
+    blob = os.open("/dev/null", os.O_RDONLY)
+    ours, theirs = os.pipe()
+    os.close(ours)
+    job = Job(digest(b""), digest(b""), 0, 1 << 20, str(tmp_path / "blob"), "", 0, str(tmp_path))
+    assert worker.main({"job": job._asdict()}, [blob, theirs]) == 0
+    for fd in (blob, theirs):
+        os.close(fd)
+
+
 def test_killed(tmp_path: Path) -> None:
     async def stillborn(function: str, request: dict[str, Any], fds: Sequence[int]) -> Child:
         pid = os.fork()

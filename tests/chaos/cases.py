@@ -1,0 +1,172 @@
+"""One case: while an operation is under way and somebody has just done a step, these are killed; then the proof.
+
+What is proven of each (`World.prove`, `Kill.over`), and where:
+
+- the container runs on: it writes after the kill, and so does a bystander in another pod (lives.py, world.py);
+- every line of both is in their logs, once and in order, to the last one, which says how many there were;
+- the exit code is the program's own, or that of the signal that ended it;
+- every event of pod and container is in the stream once and in order, with that exit code, and a client of
+  GetContainerEvents that resumes hears each once (watch.py, news.py);
+- the call succeeds, if it must be made again after UNAVAILABLE, ABORTED or DEADLINE_EXCEEDED;
+- every kind of call works again within two seconds (recovery.py);
+- nothing is left: no process, file, mount, cgroup, link, address, rule, record or key but those that were
+  there before the case (leaks.py), and none of those is missing;
+- nothing is stuck: no service is at anything any more.
+"""
+
+import random
+import threading
+import time
+from collections import Counter
+from typing import NamedTuple
+
+from tests.chaos.operations import IDLE, OPERATIONS, Operation
+from tests.chaos.recovery import Kill
+from tests.chaos.victims import NODE, POD
+from tests.chaos.world import World
+
+SELF = ("self",)
+VICTIMS: tuple[tuple[str, ...], ...] = (
+    *((one,) for one in (*NODE, *POD)),
+    ("shim", "keeper"),
+    ("shim", "shimd"),
+    ("shim", "executor"),
+    ("manager", "nats"),
+    (*NODE, *POD),
+)
+
+
+def called(victims: tuple[str, ...]) -> str:
+    """A name for them."""
+    return "+".join(victims).replace(" ", "-") if len(victims) < 4 else "everything"
+
+
+class Passed(NamedTuple):
+    """Which operations pass which steps: while their client waits, and on the way to nothing after that."""
+
+    within: dict[str, list[str]]  # operation → steps
+    around: dict[str, list[str]]
+
+    def operations(self, step: str) -> list[str]:
+        """Those that pass it, at best while the client waits. Fails when there are none."""
+        for found in (self.within, self.around):
+            if names := [one for one in OPERATIONS if step in found[one]]:
+                return names
+        raise AssertionError(f"no operation passes {step}: tests/chaos/operations.py needs one that does")
+
+    def steps(self, operation: str) -> list[str]:
+        return sorted(self.within[operation] or self.around[operation])
+
+
+def passed(stage: World) -> Passed:
+    """Runs each operation twice. What is passed only now and then, because something else was still going
+    on, does not count."""
+    found = Passed({}, {})
+    for name, operation in OPERATIONS.items():
+        first, second = _recorded(stage, operation), _recorded(stage, operation)
+        found.within[name], found.around[name] = ([*(set(a) & set(b))] for a, b in zip(first, second, strict=True))
+    return found
+
+
+def _recorded(stage: World, operation: Operation) -> tuple[list[str], list[str]]:
+    """The steps of the operation itself, and those of everything that follows."""
+    life = operation.prepare(stage)
+    with stage.faults.recorded() as found:
+        operation.act(stage, life)
+    with stage.faults.recorded() as later:
+        stage.prove(life)
+    return found, later
+
+
+def check(stage: World, name: str, step: str, victims: tuple[str, ...]) -> None:
+    """Kill them when somebody has done the step while the operation of that name is under way."""
+    print(f"operation {name}, step {step}")
+    with _told_why(stage), stage.listened():
+        _Case(stage, name, (step, victims)).run()
+
+
+def check_idle(stage: World, victims: tuple[str, ...]) -> None:
+    """Kill them while nothing is asked."""
+    with _told_why(stage), stage.listened():
+        life = IDLE.prepare(stage)
+        kill = Kill()
+        stage.kill(victims, life)
+        stage.whole_again(kill)
+        stage.prove(life)
+        if "keeper" in victims:
+            stage.renew()
+
+
+class _told_why:
+    """A case that fails says what its client and the services saw, and leaves nothing to the next."""
+
+    def __init__(self, stage: World) -> None:
+        self._stage = stage
+
+    def __enter__(self) -> None:
+        self._began = time.time()
+        self._stage.client.failures.clear()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            print(*Counter(self._stage.client.failures).items(), self._stage.said(self._began), sep="\n")
+            self._stage.sweep()
+
+
+class _Case:
+    """The operation runs in a thread; the kill comes from the one that waits for the step."""
+
+    def __init__(self, stage: World, name: str, at: tuple[str, tuple[str, ...]]) -> None:
+        self._stage = stage
+        self._act = OPERATIONS[name].act
+        self._step, self._victims = at
+        self._life = OPERATIONS[name].prepare(stage)
+        # That operation kills the keeper; here the shim dies with it.
+        self._life.orphaned = name == "orphan" and (self._step.startswith("shim.") or "shim" in self._victims)
+        self._failures: list[BaseException] = []
+        self._kill: Kill | None = None
+
+    def run(self) -> None:
+        stage = self._stage
+        asking = threading.Thread(target=self._ask, name=self._step)
+        with stage.faults.halt(self._step, self._strike) as struck:
+            asking.start()
+            while asking.is_alive() and not struck.wait(0.02):
+                pass
+            seen = struck.is_set()
+            if seen:
+                self._whole_again()
+            asking.join(60)
+            assert not asking.is_alive(), "the call hangs"
+            if self._step.startswith("init.start.") and self._victims == SELF:
+                self._life.code = 137  # from there on it is the container that is killed
+            if self._failures:
+                raise self._failures[0]
+            stage.prove(self._life)
+            if not seen:
+                assert struck.wait(5), f"{self._step} was not passed this time"
+                self._whole_again()
+        if "keeper" in self._victims or self._step.startswith("keeper."):
+            stage.renew()
+
+    def _whole_again(self) -> None:
+        assert self._kill is not None
+        self._stage.whole_again(self._kill)
+
+    def _ask(self) -> None:
+        try:
+            self._act(self._stage, self._life)
+        except BaseException as error:  # noqa: BLE001 - raised by the test itself
+            self._failures.append(error)
+
+    def _strike(self, _: int) -> str:
+        self._kill = Kill()
+        if self._victims == SELF:
+            return "9 0\n"
+        self._stage.kill(self._victims, self._life)
+        return ""
+
+
+def drawn(seed: int, *words: str) -> random.Random:
+    """One choice among many, the same for the same seed and words."""
+    return random.Random(f"{seed}-{'-'.join(words)}")
