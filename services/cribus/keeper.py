@@ -153,6 +153,13 @@ def _start_outside(what: "dict[str, Any]", fds: list[int]) -> _Init:
     return _Init(pid, process.pidfd_open(pid), None)
 
 
+def _status(pid: int) -> int:
+    """The wait status of a child that has ended, which stays to be reaped."""
+    ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert ended is not None  # without WNOHANG
+    return ended.si_status << 8 if ended.si_code == os.CLD_EXITED else ended.si_status
+
+
 def stand_in(run: int, ready: int, hold: "dict[str, int]") -> None:
     """The whole life of a keeper in place of one that was killed. `hold` has init's pidfd; `run` is the run
     directory's descriptor, `ready` that of a pipe on which it says that it listens. Raises OSError."""
@@ -219,26 +226,28 @@ class _Store:
         client.close()
 
     def _reap(self, events: int) -> None:
-        """Init died: reap it, or hear of who did, and tell its status."""
+        """Init died: tell its status, then reap it, so that another can where we are killed in between. Where
+        it is not our child, hear of who reaped it."""
         self._poll.unregister(self._init.pidfd)
         if self._init.pid:
+            self._tell(_status(self._init.pid))
             with _REAPED.of():
-                status = os.waitpid(self._init.pid, 0)[1]
+                os.waitpid(self._init.pid, 0)
         else:
             found = process.pidfd_exit(self._init.pidfd)
             if found is None and process.remembers_exits() and not events & select.POLLHUP:
                 self._poll.register(self._init.pidfd, 0)  # a hang-up tells that it was reaped
                 return
-            self._init.exited = True
-            if found is None:
-                return
-            status = found
+            if found is not None:
+                self._tell(found)
+        self._init.exited = True
+
+    def _tell(self, status: int) -> None:
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         code = 128 + number if number else os.WEXITSTATUS(status)
         self._exit = f'{{"code":{code},"signal":{number},"at":{time.time_ns()}}}'.encode()
         with _WRITTEN.of(), contextlib.suppress(FileNotFoundError):  # the directory is gone: who makes it anew will ask
             files.write_atomic_at(self._run, EXIT, self._exit)
-        self._init.exited = True
 
     def _listen_anew(self) -> None:
         """In the directory that has our path now. Where there is none, whoever asked has gone too."""

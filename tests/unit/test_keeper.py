@@ -106,6 +106,19 @@ def test_gives_takes_and_ends(tmp_path: Path) -> None:
     kept.close()
 
 
+@pytest.mark.parametrize("ending", [5, -9])
+def test_whose_status_is_told_can_still_be_reaped(ending: int) -> None:
+    """By another, where the keeper is killed in between."""
+    pid = os.fork()
+    if pid == 0:
+        if ending < 0:
+            os.kill(os.getpid(), -ending)
+        os._exit(ending)
+    told = keeper._status(pid)
+    assert os.waitstatus_to_exitcode(told) == ending
+    assert os.waitpid(pid, 0) == (pid, told)
+
+
 @pytest.mark.parametrize("number", [15, 1, 2, 13])
 def test_survives_signals(tmp_path: Path, number: int) -> None:
     kept = Kept(tmp_path)
