@@ -19,5 +19,5 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if text := recovery.figures():
-        terminalreporter.write_line(text)
+    for line in recovery.figures():
+        terminalreporter.write_line(line)

@@ -24,9 +24,10 @@ class Took(NamedTuple):
 
 
 class Kill:
-    """The moment of one."""
+    """The moment of one, and of whom."""
 
-    def __init__(self) -> None:
+    def __init__(self, whom: str) -> None:
+        self._whom = whom
         self.at = time.monotonic()
         self._waited = _waited()
 
@@ -35,7 +36,7 @@ class Kill:
         seconds = time.monotonic() - self.at
         took = Took(seconds, max(0.0, seconds - (_waited() - self._waited)))
         print(f"whole again after {took.seconds:.2f} s, {took.own:.2f} s of them without waiting for the machine")
-        all_of_them.append(took)
+        known.setdefault(self._whom, []).append(took)
         assert took.own < WHOLE, took
         assert took.seconds < MOST, took
         return took
@@ -50,19 +51,22 @@ def _waited() -> float:
     return sum(int(text.split("total=", 1)[1].split()[0]) for text in texts) / 1e6
 
 
-all_of_them: list[Took] = []
+known: dict[str, list[Took]] = {}  # by whom was killed
 
 
-def figures() -> str:
-    """Of all kills until now."""
-    if not all_of_them:
-        return ""
-    whole, own = (sorted(times) for times in zip(*all_of_them, strict=True))
-    words = [
-        f"{name} {_share(whole, share):.2f} ({_share(own, share):.2f})"
-        for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0))
-    ]
-    return f"whole again after {len(whole)} kills, in s (without waiting for the machine): {', '.join(words)}"
+def figures() -> list[str]:
+    """Of all kills until now, and of each kind."""
+    if not known:
+        return []
+    everybody = {f"all {sum(map(len, known.values()))}": [one for some in known.values() for one in some]}
+    lines = [f"{name}: {_line(some)}" for name, some in (everybody | dict(sorted(known.items()))).items()]
+    return ["whole again after a kill, in s (without waiting for the machine):", *lines]
+
+
+def _line(some: list[Took]) -> str:
+    whole, own = (sorted(times) for times in zip(*some, strict=True))
+    shares = (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
+    return ", ".join(f"{name} {_share(whole, share):.2f} ({_share(own, share):.2f})" for name, share in shares)
 
 
 def _share(times: list[float], share: float) -> float:
