@@ -19,12 +19,12 @@ from tests.harness import until
 WRITER = "trap 'echo bye $i; exit 42' TERM; i=0; while :; do echo line $((i+=1)); usleep 5000; done"
 GATED = "i=0; while [ ! -e /gate/open ]; do i=$((i+1)); echo line $i; usleep 5000; done; echo bye $i; exit 7"
 SLOW = (
-    "trap 'n=0; while [ $n -lt 60 ]; do n=$((n+1)); i=$((i+1)); echo line $i; usleep 5000; done; echo bye $i; exit 42'"
-    " TERM; i=0; while :; do i=$((i+1)); echo line $i; usleep 5000; done"
+    "trap 'n=0; while [ $n -lt 60 ]; do n=$((n+1)); echo line $((i+=1)); usleep 5000; done; echo bye $i; exit 42'"
+    " TERM; i=0; while :; do echo line $((i+=1)); usleep 5000; done"
 )
-DEAF = "trap '' TERM; i=0; while :; do i=$((i+1)); echo line $i; usleep 5000; done"
+DEAF = "trap '' TERM; i=0; while :; do echo line $((i+=1)); usleep 5000; done"
 FLOOD = (
-    "trap 'echo bye $i; exit 42' TERM; i=0; while :; do i=$((i+1)); echo line $i;"
+    "trap 'echo bye $i; exit 42' TERM; i=0; while :; do echo line $((i+=1));"
     " [ -e /gate/open -a $i -lt 30000 ] || usleep 5000; done"
 )
 PATIENCE = 25.0  # seconds until a call must have succeeded, however often it is made
