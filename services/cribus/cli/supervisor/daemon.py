@@ -28,6 +28,7 @@ from typing import Any
 
 from cribus import hung, pulse
 from cribus.cli.supervisor import watch
+from cribus.linux import process
 
 LOCK = "guard.lock"
 PROMPT_RETRIES = 5  # restarts without a pause; from then on it may be a service that cannot start
@@ -64,8 +65,8 @@ class PromptPoller:
             os.read(self._woken, 4096)
             readable.remove(self._woken)
         for group in self._supervisor.process_groups.values():
-            for process in group.processes.values():
-                process.delay = retry_at(process.backoff, process.delay, process.laststart)
+            for one in group.processes.values():
+                one.delay = retry_at(one.backoff, one.delay, one.laststart)
         if self.look is not None:
             self.look()
         return readable, writable
@@ -116,12 +117,17 @@ def _run(conf: str) -> str:
 
 
 def mortal_fork() -> int:
-    """As os.fork, with a child that SIGTERM and SIGINT end. With supervisord's own handlers, which a child
-    has until its exec, it would take one and forget it, and be killed 10 s later."""
+    """As os.fork, with a child that SIGTERM and SIGINT end, and the death of its parent. With supervisord's own
+    handlers, which a child has until its exec, it would take one and forget it, and be killed 10 s later.
+    Bound only by its program (setpriv), it would outlive a supervisord that was killed before that."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    parent = os.getpid()
     try:
         pid = os.fork()
         if pid == 0:
+            process.pdeathsig(signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(128 + signal.SIGKILL)
             for number in _ENDING:
                 signal.signal(number, signal.SIG_DFL)
         return pid

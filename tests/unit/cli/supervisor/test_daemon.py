@@ -9,8 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from cribus.cli import down
 from cribus.cli.supervisor import control, daemon
+from cribus.linux import process
 from cribus.pulse import Page
 
 from tests.harness import until
@@ -170,6 +172,31 @@ def test_a_child_obeys_before_it_executes() -> None:
         assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
     finally:
         signal.signal(signal.SIGTERM, kept)
+
+
+def test_a_child_does_not_outlive_a_parent_that_is_killed_just_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    bind = process.pdeathsig
+
+    def late(number: int) -> None:
+        parent = os.getppid()
+        os.kill(parent, signal.SIGKILL)
+        until(lambda: os.getppid() != parent, 5, "the parent is gone")
+        bind(number)
+
+    read, write = os.pipe()
+    middle = os.fork()
+    if middle == 0:
+        monkeypatch.setattr(process, "pdeathsig", late)
+        if daemon.mortal_fork() == 0:
+            os.write(write, b"lives")
+            os._exit(0)
+        signal.pause()
+    os.close(write)
+    os.waitpid(middle, 0)
+    try:
+        assert os.read(read, 10) == b""
+    finally:
+        os.close(read)
 
 
 def test_retries_are_prompt_and_then_slow() -> None:
