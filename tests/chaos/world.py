@@ -189,13 +189,15 @@ class World:
             self.starting = None
 
     def sweep(self) -> None:
-        """After a case that failed: away with everybody but the bystander, for the sake of the next."""
+        """After a case that failed: away with everybody but the bystander, for the sake of the next, which is
+        not to be blamed for what is still there."""
         for one in self.client.ask("ListPodSandbox", pb.ListPodSandboxRequest()).items:
             if one.id != self.bystander.id:
                 self.client.ask("RemovePodSandbox", pb.RemovePodSandboxRequest(pod_sandbox_id=one.id))
         for folder in (self.node.run_dir / "containers").iterdir():
             if folder.name != self.bystander.container:
                 self.watch.call(executor.DELETE, executor.Named(container=folder.name))
+        self.leaks.settle(self._ours())
 
     def end(self) -> None:
         """The last proof: without the bystander there is nothing at all."""
