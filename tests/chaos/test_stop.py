@@ -126,7 +126,7 @@ def test_those_that_were_forked_ahead_are_stopped(clean: Node) -> None:
     parked = until(lambda: scene.victims.parked(), 10, "some wait")
     for pid in parked:
         os.kill(pid, signal.SIGSTOP)
-    since = time.monotonic()
+    since = Kill("stopped children forked ahead", NOTICED)
     pod = clean.pod("unparked")
     container = clean.container(pod, "unparked", "sh", "-c", WRITER)
     scene.replaced(dict.fromkeys(map(str, parked), 0), since)
