@@ -240,7 +240,7 @@ def _repeated(call: Callable[[], object], *, abortable: bool = False) -> bool:
         except (Unavailable, Aborted, DeadlineExceeded, InvalidArgument) as error:
             if isinstance(error, Aborted) and abortable:
                 return False
-            assert time.monotonic() < end, error
+            assert time.monotonic() < end
         again.wait(0.01)
 
 
