@@ -143,25 +143,39 @@ class Network:
         return True, ""
 
     def reconcile(self, live_pods: set[str]) -> None:
-        """Free addresses, veths, firewall elements and cache of all pods but these, and restore the rules. Then
-        let plugins free what nobody knows of any more; raises Unavailable with what those said that cannot."""
-        self._agree(live_pods)
-        self._collect()
+        """Restore the rules of these pods; free addresses, veths, firewall elements and cache of all others. Then
+        let plugins free what nobody knows of any more.
 
-    def _agree(self, live_pods: set[str]) -> None:
-        for pod in self._cache.pods():
-            if pod not in live_pods:
-                self.detach(pod)
-        entries = [entry for pod in self._cache.pods() if (entry := self._cache.read(pod)) is not None]
+        What fails for one hinders nobody else; at the end Unavailable is raised with all of it.
+        """
+        failures = [*self._agree(live_pods), *self._collect()]
+        if failures:
+            raise Unavailable("; ".join(failures))
+
+    def _entries(self) -> list[Entry]:
+        return [entry for pod in self._cache.pods() if (entry := self._cache.read(pod)) is not None]
+
+    def _agree(self, live_pods: set[str]) -> list[str]:
+        """What failed."""
+        entries = [entry for entry in self._entries() if entry.pod in live_pods]
         needs = [self._needs(entry) for entry in entries if entry.result is not None]
         self.firewall.restore(
             [port for ports, _ in needs for port in ports], [one for _, segments in needs for one in segments]
         )
-        self._delete_links({entry.host_link for entry in entries})
+        failures = []
+        for pod in self._cache.pods():
+            if pod not in live_pods:
+                try:
+                    self.detach(pod)
+                except CribusError as error:
+                    failures.append(error.message)
+        self._delete_links({entry.host_link for entry in self._entries()})
+        return failures
 
-    def _collect(self) -> None:
-        """CNI's GC of every network that there is: the node's own default, today's, those that pods still have."""
-        entries = [entry for pod in self._cache.pods() if (entry := self._cache.read(pod)) is not None]
+    def _collect(self) -> list[str]:
+        """CNI's GC of every network that there is: the node's own default, today's, those that pods still have.
+        What failed."""
+        entries = self._entries()
         networks = {self._default().name: self._default()}
         networks |= {network.name: network for network in map(Entry.network_list, entries)}
         failures = []
@@ -176,15 +190,17 @@ class Network:
                 self._chain.collect(network, valid)
             except CribusError as error:
                 failures.append(error.message)
-        if failures:
-            raise Unavailable("; ".join(failures))
+        return failures
 
     def remove(self) -> None:
-        """Detach every pod and remove tables and the built-in bridge: the node is being taken down."""
-        self._agree(set())
+        """Detach every pod and remove tables and the built-in bridge: the node is being taken down. Raises
+        Unavailable at its end with what plugins did not do."""
+        failures = self._agree(set())
         self.firewall.delete()
         with links.Links() as host:
             host.delete(self._settings.bridge)
+        if failures:
+            raise Unavailable("; ".join(failures))
 
     def stats(self, netns: str) -> dict[str, dict[str, int]]:
         """Counters by interface, without lo: rx_bytes, tx_bytes, rx_errors, tx_errors and the like."""

@@ -168,6 +168,16 @@ class MemoryPolicy(TypedDict, total=False):
     flags: list[str]
 
 
+class NetDevice(TypedDict, total=False):
+    name: str
+
+
+class IntelRdt(TypedDict, total=False):
+    closID: str
+    schemata: list[str]
+    enableMonitoring: bool
+
+
 class Linux(TypedDict, total=False):
     namespaces: list[Namespace]
     uidMappings: list[IdMapping]
@@ -182,6 +192,8 @@ class Linux(TypedDict, total=False):
     readonlyPaths: list[str]
     mountLabel: str
     memoryPolicy: MemoryPolicy
+    netDevices: dict[str, NetDevice]
+    intelRdt: IntelRdt
 
 
 class Hook(TypedDict, total=False):

@@ -164,6 +164,32 @@ def test_a_node_that_is_taken_down_leaves_nothing(network: Network, namespace: M
         assert host.find(bridge) is None
 
 
+def test_a_plugin_that_fails_for_one_pod_hinders_no_other(
+    network: Network, namespace: MakeNamespace, bridge: str, tmp_path: Path
+) -> None:
+    stay = Pod("e" * 64, namespace(), ports=[PORT])
+    network.attach(stay)
+    plugin = tmp_path / "mine"
+    answer = json.dumps({"cniVersion": "1.0.0", "ips": [{"address": "10.9.9.9/24"}]})
+    plugin.write_text(f"#!/bin/sh\n[ $CNI_COMMAND = DEL ] && exit 1\necho '{answer}'\n")
+    plugin.chmod(0o755)
+    (tmp_path / "cni").mkdir()
+    conf = {"cniVersion": "1.0.0", "name": "n", "plugins": [{"type": "mine"}]}
+    (tmp_path / "cni" / "1.conflist").write_text(json.dumps(conf))
+    again = open_network(Settings(f"{tmp_path}/cni", (str(tmp_path),), bridge=bridge), f"{tmp_path}/root")
+    again.attach(Pod("a" * 64, namespace()))
+    subprocess.run(["nft", "flush", "table", "ip", TAG], check=True)
+    (tmp_path / "root/network/addresses/cribus/10.1.1.1").write_text("nobody\r\neth0")
+    with pytest.raises(Unavailable, match="mine DEL failed"):
+        again.reconcile({stay.id})
+    assert "18080" in table_text()
+    assert "10.1.1.1" not in reserved(tmp_path)
+    again.check(stay.id)
+    with pytest.raises(Unavailable, match="mine DEL failed"):
+        again.remove()
+    assert table_text() == ""
+
+
 def test_plugins_are_told_who_is_attached(namespace: MakeNamespace, tmp_path: Path, bridge: str) -> None:
     """CNI's GC at start-up, of today's network and of one that a pod still has. What fails hinders no other."""
     plugin, asked = tmp_path / "mine", tmp_path / "GC"

@@ -106,7 +106,24 @@ def _linux(config: ContainerConfig, spec: Spec) -> m.LinuxContainer:
         ),
         seccomp_policy=_one(linux.get("seccomp"), m.Seccomp),
         sysctl=dict(linux.get("sysctl", {})),
+        net_devices={name: msgspec.convert(one, m.NetDevice) for name, one in linux.get("netDevices", {}).items()},
+        io_priority=_io_priority(process.get("ioPriority")),
+        scheduler=_scheduler(process.get("scheduler")),
+        rdt=_one(linux.get("intelRdt"), m.Rdt),
     )
+
+
+def _io_priority(given: Any) -> m.IOPriority | None:
+    if not given:
+        return None
+    return m.IOPriority(kind=m.IO_CLASSES.index(given["class"]), priority=given.get("priority", 0))
+
+
+def _scheduler(given: Any) -> m.Scheduler | None:
+    if not given:
+        return None
+    flags = [m.SCHEDULER_FLAGS.index(one) for one in given.get("flags", [])]
+    return msgspec.convert({**given, "policy": m.POLICIES.index(given["policy"]), "flags": flags}, m.Scheduler)
 
 
 def _one(given: Any, kind: type[M]) -> M | None:

@@ -108,6 +108,23 @@ def test_the_linux_of_a_container() -> None:
     assert linux.seccomp_policy == m.Seccomp(defaultAction="SCMP_ACT_ERRNO")
 
 
+def test_what_earlier_plugins_or_devices_made_of_it() -> None:
+    spec = {
+        "process": {
+            "ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 3},
+            "scheduler": {"policy": "SCHED_BATCH", "nice": 4, "flags": ["SCHED_FLAG_RECLAIM"]},
+        },
+        "linux": {"netDevices": {"eth7": {"name": "net1"}, "eth8": {}}, "intelRdt": {"closID": "gold"}},
+    }
+    linux = describe.container(CONTAINER, cast(Spec, spec)).linux
+    assert linux is not None
+    assert linux.net_devices == {"eth7": m.NetDevice(name="net1"), "eth8": m.NetDevice()}
+    assert linux.io_priority == m.IOPriority(kind=m.IO_CLASSES.index("IOPRIO_CLASS_BE"), priority=3)
+    batch, reclaim = m.POLICIES.index("SCHED_BATCH"), m.SCHEDULER_FLAGS.index("SCHED_FLAG_RECLAIM")
+    assert linux.scheduler == m.Scheduler(policy=batch, nice=4, flags=[reclaim])
+    assert linux.rdt == m.Rdt(closID="gold")
+
+
 def test_a_container_whose_traces_are_gone() -> None:
     over = Container(id="c", pod="p", state=State.EXITED, exit_code=3, reason="Error", finished_at=5)
     told = describe.container(over, {})
