@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 
 _ids: ContextVar[dict[str, str]] = ContextVar("ids")
-_UNSAID = ("caller", "deadline")  # known to the code, of no use in a log
+_UNSAID = ("caller", "until")  # known to the code, of no use in a log
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 

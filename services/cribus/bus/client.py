@@ -58,11 +58,13 @@ async def call(connection: Connection, verb: Verb[Q, A], request: Q, target: tup
     DeadlineExceeded when it is unknown whether it happened.
     """
     id, timeout = target
+    until, deadline = codec.within(timeout)
     meta = codec.Meta(
         id=uuid.uuid4().hex,
-        deadline=time.time_ns() + int(timeout * 1e9),
         trace=log.current("trace") or uuid.uuid4().hex[:16],
         sender=connection.sender,
+        until=until,
+        deadline=deadline,
     )
     waiting = _Waiting()
     connection.answers[meta.id] = waiting.feed

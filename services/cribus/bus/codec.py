@@ -5,6 +5,7 @@ that is larger than one message may be goes as parts {part, of, chunk}, whose ch
 the packed answer. Slim: the shim loads this.
 """
 
+import time
 from typing import Any, TypeVar
 
 import msgpack
@@ -18,13 +19,27 @@ M = TypeVar("M", bound=Message)
 
 
 class Meta(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What travels with a request. `deadline` is ns since the epoch, 0 for none; `n` counts sendings."""
+    """What travels with a request. `until` is its deadline, ns of the host's monotonic clock, 0 for none:
+    caller and server are on one host, and its other clock may be set meanwhile. `deadline` is the same in ns
+    since the epoch, for versions that do not know `until`. `n` counts sendings."""
 
     id: str = ""
     n: int = 1
+    until: int = 0
     deadline: int = 0
     trace: str = ""
     sender: str = ""
+
+    @property
+    def late(self) -> bool:
+        """Whether its time is over."""
+        return time.monotonic_ns() > self.until if self.until else 0 < self.deadline < time.time_ns()
+
+
+def within(seconds: float) -> tuple[int, int]:
+    """A deadline in so many seconds: `until` and `deadline`."""
+    nanoseconds = int(seconds * 1e9)
+    return time.monotonic_ns() + nanoseconds, time.time_ns() + nanoseconds
 
 
 def pack(value: object) -> bytes:

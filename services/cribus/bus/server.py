@@ -100,7 +100,7 @@ class Server:
 
     async def _run(self, job: _Job, msg: Msg, meta: codec.Meta, body: Any) -> None:
         name = msg.subject.split(".")[3]
-        with log.ids(trace=meta.trace, request=meta.id, deadline=str(meta.deadline), caller=msg.reply):
+        with log.ids(trace=meta.trace, request=meta.id, until=str(meta.until), caller=msg.reply):
             made, answer = None, list[bytes]()
             try:
                 with self._asked(f"{self._connection.service}.{name}") as asked:
@@ -127,7 +127,7 @@ class Server:
         verb, handler = self._verbs[name]
         if meta.n > 1 and not verb.repeatable:
             raise Aborted(f"the process that ran {name} died; it may or may not have happened")
-        if meta.deadline and time.time_ns() > meta.deadline:
+        if meta.late:
             raise DeadlineExceeded(f"{name} arrived after its deadline and was not run")
         request = codec.to_message(verb.request, body)
         asked.id, asked.told = about(request, meta)

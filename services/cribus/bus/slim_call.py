@@ -38,11 +38,13 @@ class _Asking:
         self._subject = subjects.verb(slim.node, verb, request.id)
         self._done = done
         self._answer = codec.Answer()
+        until, deadline = codec.within(request.timeout)
         self._meta = codec.Meta(
             id=request.name or os.urandom(16).hex(),
             n=2 if request.again else 1,
-            deadline=time.time_ns() + int(request.timeout * 1e9),
             sender=slim.place.service,
+            until=until,
+            deadline=deadline,
         )
         self._end = time.monotonic() + request.timeout
         self._patience = time.monotonic() + PATIENCE

@@ -30,7 +30,7 @@ Tell = Callable[[str, Progress], Awaitable[None]]
 _logger = logging.getLogger(__name__)
 _NOTED = Step("images.remove.noted")
 _TOLD = Step("images.remove.told")
-_COUNTED = 10_000_000_000  # ns for which a count of what containers have written holds
+_COUNTED = 10.0  # seconds for which a count of what containers have written holds
 _GRACE = 3600.0  # seconds for which what an interrupted pull has brought waits for the next one
 
 
@@ -60,6 +60,7 @@ class Node:
         self.store = Store(root)
         self._counting = asyncio.Lock()
         self._written = (Usage(0, 0), 0)
+        self._counted = -_COUNTED  # when, by the monotonic clock
         self.menders = asyncio.Semaphore(2)
         self.pulls: dict[object, asyncio.Task[str]] = {}
         self.bringing: dict[str, asyncio.Task[None]] = {}  # by diff id and by digest
@@ -163,9 +164,9 @@ class Node:
     async def written(self) -> tuple[Usage, int]:
         """What all containers have written, and when that was counted (ns): at most 10 s ago."""
         async with self._counting:
-            if time.time_ns() - self._written[1] > _COUNTED:
+            if time.monotonic() > self._counted + _COUNTED:
                 used = await asyncio.to_thread(self.snapshots.written)
-                self._written = (used, time.time_ns())
+                self._written, self._counted = (used, time.time_ns()), time.monotonic()
         return self._written
 
     def lower(self, image: Image) -> list[str]:

@@ -232,7 +232,7 @@ async def _created(node: Node, record: Container) -> Container:
         restore=record.restore,
         resources=record.resources,
         volume_refs=record.volume_refs,
-        unclaimed=names.given_up(time.time_ns()),
+        unclaimed=names.given_up(time.monotonic_ns()),
     )
 
 

@@ -78,9 +78,9 @@ def has(owner: Sandbox | Container) -> bool:
 
 
 def given_up(now: int) -> bool:
-    """Whether the client of this request has stopped waiting; `now` in ns since the epoch."""
-    deadline = int(log.current("deadline") or 0)
-    return 0 < deadline < now
+    """Whether the client of this request has stopped waiting; `now` in ns of the monotonic clock."""
+    until = int(log.current("until") or 0)
+    return 0 < until < now
 
 
 def of_sandbox(metadata: PodSandboxMetadata) -> str:

@@ -23,6 +23,8 @@ class Rates:
         if before is None or used < before.used:
             before = _Sample(born, 0, 0)
         elif at - before.at < _CLOSE:
+            if at < before.at:  # the clock was set back
+                self._last[id] = _Sample(at, used, before.rate)
             return before.rate
         rate = (used - before.used) * 1_000_000_000 // max(1, at - before.at)
         self._last[id] = _Sample(at, used, rate)

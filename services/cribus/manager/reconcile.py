@@ -243,8 +243,8 @@ async def _discard(node: Node, name: str) -> None:
 
 async def _tell_again(node: Node) -> None:
     """A change may have been written and its event lost with the process that was killed in between."""
-    since = time.time_ns() - _NEWS
+    now = time.time_ns()
     everything: list[Sandbox | Container] = [*node.records.sandboxes.values(), *node.records.containers.values()]
-    young = [(at, kind, one) for one in everything for kind, at in one.told.items() if at >= since]
+    young = [(at, kind, one) for one in everything for kind, at in one.told.items() if now - _NEWS <= at <= now]
     for at, kind, record in sorted(young, key=lambda one: one[0]):
         await node.publish(news.of(node, record, kind, at))

@@ -139,7 +139,7 @@ async def _ready(node: Node, record: Sandbox) -> Sandbox:
         cgroup=record.cgroup,
         pid=record.pid,
         ips=record.ips,
-        unclaimed=names.given_up(time.time_ns()),
+        unclaimed=names.given_up(time.monotonic_ns()),
     )
 
 

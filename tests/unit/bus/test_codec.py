@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from cribus.api.executor import CreatePod, IdMap, PodCreated
 from cribus.api.shim import ExecSyncDone
@@ -36,3 +38,21 @@ def test_rubbish_and_oversize_are_refused() -> None:
         codec.unpack_request(b"\xc1")
     with pytest.raises(InvalidArgument, match="fit into one message"):
         codec.pack_request(codec.Meta(), CreatePod(pod="x" * 800_000))
+
+
+@pytest.mark.parametrize("jump", [-(10**18), 10**18])
+def test_a_deadline_stays_when_the_clock_is_set(monkeypatch: pytest.MonkeyPatch, jump: int) -> None:
+    def asked(seconds: float) -> codec.Meta:
+        until, deadline = codec.within(seconds)
+        return codec.Meta(until=until, deadline=deadline)
+
+    in_time, over = asked(60), asked(-1)
+    now = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: now + jump)
+    assert (in_time.late, over.late) == (False, True)
+
+
+def test_a_deadline_of_a_version_that_knows_one_clock() -> None:
+    assert codec.Meta(deadline=time.time_ns() - 1).late
+    assert not codec.Meta(deadline=time.time_ns() + 10**10).late
+    assert not codec.Meta().late

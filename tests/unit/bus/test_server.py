@@ -40,7 +40,7 @@ def test_a_repeated_id_gets_the_same_answer_and_one_run(with_server: Any) -> Non
             answers = await asyncio.gather(*(_raw(bus, subject, meta, CreatePod(pod="x")) for _ in range(5)))
             answers.append(await _raw(bus, subject, meta, CreatePod(pod="x")))
             assert [one["body"]["pid"] for one in answers] == [1] * 6
-            late = codec.Meta(id="late", deadline=time.time_ns() - 1)
+            late = codec.Meta(id="late", until=time.monotonic_ns() - 1)
             with pytest.raises(DeadlineExceeded):
                 codec.result(PodCreated, await _raw(bus, subject, late, CreatePod(pod="x")))
             assert runs == 1

@@ -334,7 +334,7 @@ def run() -> Run:
 
 async def as_request(id: str, work: Callable[[], Awaitable[Any]], deadline: int = 0) -> Any:
     """Do it as the bus does a request of this id."""
-    with log.ids(request=id, deadline=str(deadline) if deadline else ""):
+    with log.ids(request=id, until=str(deadline) if deadline else ""):
         return await work()
 
 

@@ -28,3 +28,10 @@ def test_what_is_gone_is_forgotten() -> None:
     rates.nano_cores("a", 1, 5, born=0)
     rates.forget_all_but({"b"})
     assert not rates._last
+
+
+def test_a_clock_that_is_set_back_stops_no_rate() -> None:
+    rates = Rates()
+    rates.nano_cores("a", 100 * S, 10 * S, 90 * S)
+    assert rates.nano_cores("a", 50 * S, 11 * S, 90 * S) == S
+    assert rates.nano_cores("a", 52 * S, 12 * S, 90 * S) == S // 2
