@@ -30,7 +30,6 @@ from cribus.linux import files, process
 from cribus.steps import Step
 
 _SIGKILL = 9
-_KILLED_EARLY = "the first process of {} was killed before it was started; repeat"
 _NATIVE, _EXTERNAL, _RESTORED = Native(), External(), Restored()
 _logger = logging.getLogger(__name__)
 _INTENT = Step("executor.create.intent")
@@ -160,14 +159,10 @@ async def start(node: Node, request: Named) -> Empty:
     async with node.alone(request.container):
         bundle = node.bundle(request.container)
         record = await found.known(node, request.container)
-        _check(node, record)
+        if state.read(node, request.container).status == "creating":
+            raise errors.Aborted(f"the executor that set {record.container} up was killed; repeat")
         if not record.started_at:
-            with _MARKED.of(request.container):
-                files.write_at(files.AT_FDCWD, f"{bundle}/{GOING}", b"")
-            if not state.alive(record):  # its shim may have seen the end before the mark
-                raise errors.Aborted(_KILLED_EARLY.format(record.container))
-            with _GONE.of(request.container):
-                await _runtime(record).start(node, record)
+            await _let_go(node, record)
             if "poststart" in record.hooks:
                 await _poststart(node, record)
             with _STARTED.of(request.container):
@@ -175,13 +170,30 @@ async def start(node: Node, request: Named) -> Empty:
     return Empty()
 
 
-def _check(node: Node, record: Record) -> None:
-    """That there is something to be started, or that has been. Raises Aborted."""
-    status = state.read(node, record.container).status
-    if status == "stopped" and not record.started_at:
-        raise errors.Aborted(_KILLED_EARLY.format(record.container))
-    if status == "creating":
-        raise errors.Aborted(f"the executor that set {record.container} up was killed; repeat")
+async def _let_go(node: Node, record: Record) -> None:
+    """What an executor that was killed has let go runs, or has run: it is not started twice."""
+    mark = f"{node.bundle(record.container)}/{GOING}"
+    if not state.may_have_run(node.bundle(record.container)):
+        if state.alive(record):
+            with _MARKED.of(record.container):
+                files.write_at(files.AT_FDCWD, mark, b"")
+        if not state.alive(record):  # its shim may have seen the end before the mark
+            raise errors.Aborted(f"the first process of {record.container} was killed before it was started; repeat")
+    elif not await _tells(node, record):
+        return
+    with _GONE.of(record.container):
+        await _runtime(record).start(node, record)
+
+
+async def _tells(node: Node, record: Record) -> bool:
+    """Whether it can still be asked what came of a start that was begun."""
+    if record.runtime:
+        return state.alive(record)
+    try:
+        await keepers.held(node, record.container)
+    except errors.FailedPrecondition:
+        return False
+    return True
 
 
 async def _poststart(node: Node, record: Record) -> None:

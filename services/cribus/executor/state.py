@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from cribus.api.executor import State, States
+from cribus.api.shim import GOING
 from cribus.cgroups import oom
 from cribus.errors import NotFound
 from cribus.executor.node import Node
@@ -101,6 +102,11 @@ def orphaned(node: Node, pid: int, started: int, status: int) -> None:
 def alive(record: Record) -> bool:
     """Whether init lives."""
     return process.is_running(record.pid, record.started)
+
+
+def may_have_run(bundle: str) -> bool:
+    """Whether init was, or was just going to be, allowed to execute the program."""
+    return os.path.exists(f"{bundle}/{GOING}")
 
 
 def at_barrier(bundle: str) -> bool:
