@@ -15,6 +15,7 @@ from tests.bench.side import WORKLOAD, Side
 
 PROTO = Path(__file__).resolve().parents[2] / "protos" / "cri" / "runtime" / "v1"
 TIMEOUT = 120.0  # seconds any one call may take
+_RECONNECT = [(f"grpc.{name}_reconnect_backoff_ms", 20) for name in ("initial", "min", "max")]
 _numbers = itertools.count()
 
 
@@ -128,13 +129,13 @@ class Client:
     def __init__(self, side: Side, image: str) -> None:
         self.side = side
         self.image = image
-        self._channel = grpc.insecure_channel(side.endpoint)
+        self._channel = grpc.insecure_channel(side.endpoint, _RECONNECT)
         self._runtime = stubs.RuntimeServiceStub(self._channel)
         self._images = stubs.ImageServiceStub(self._channel)
 
-    def call(self, method: str, request: Any) -> Any:
+    def call(self, method: str, request: Any, seconds: float = TIMEOUT) -> Any:
         stub = self._images if "Image" in method else self._runtime
-        return getattr(stub, method)(request, timeout=TIMEOUT)
+        return getattr(stub, method)(request, timeout=seconds)
 
     def timed(self, method: str, request: Any) -> tuple[float, Any]:
         """Milliseconds until the answer, and the answer."""

@@ -117,16 +117,26 @@ class Containerd(Side):
     def start(self) -> None:
         self._had_chains = bool(_chains())
         self._write()
+        self.launch()
+        with grpc.insecure_channel(self.endpoint) as channel:
+            grpc.channel_ready_future(channel).result(timeout=30)
+
+    @property
+    def pid(self) -> int:
+        return self._daemon.pid if self._daemon else 0
+
+    def launch(self) -> None:
+        """Start the daemon, also once more."""
+        if self._daemon:
+            self._daemon.wait(30)
         path = f"{self.programs}:{os.environ['PATH']}"
-        with (self.base / "containerd.log").open("wb") as log:
+        with (self.base / "containerd.log").open("ab") as log:
             self._daemon = subprocess.Popen(
                 [str(self.programs / "containerd"), "--config", str(self.base / "config.toml")],
                 env={**os.environ, "PATH": path, MARK: self.tag},
                 stdout=log,
                 stderr=log,
             )
-        with grpc.insecure_channel(self.endpoint) as channel:
-            grpc.channel_ready_future(channel).result(timeout=30)
 
     def stop(self) -> None:
         """End the daemon and its shims and take away all that they made. The pods must be gone."""

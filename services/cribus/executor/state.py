@@ -109,6 +109,14 @@ def may_have_run(bundle: str) -> bool:
     return os.path.exists(f"{bundle}/{GOING}")
 
 
+def _allowed_at(bundle: str) -> int:
+    """When that was, in ns since the epoch: near enough to a start that nobody came to write down; else 0."""
+    try:
+        return os.stat(f"{bundle}/{GOING}").st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
 def at_barrier(bundle: str) -> bool:
     """Whether init still waits to be started: then it has the fifo open."""
     try:
@@ -139,7 +147,7 @@ def read(node: Node, container: str) -> State:
         status=status,
         pid=record.pid if status != "stopped" else 0,
         created_at=record.created_at,
-        started_at=record.started_at,
+        started_at=record.started_at or (_allowed_at(bundle) if status == "stopped" else 0),
         exited_at=seen.get("at", 0),
         exit_code=seen.get("code", 0),
         exit_known=bool(seen),

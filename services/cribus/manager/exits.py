@@ -36,6 +36,9 @@ async def took(node: Node, event: Event, *, sure: bool = False) -> None:
         # Its start has not answered yet, and decides whether this was a run or a failed start.
         node.exits.keep(event)
     elif record.state in (*ALIVE, State.STARTING):
+        if record.state is State.STARTING and not sure:
+            # A shim tells of runs only: whoever started it was killed before he could write that down.
+            record = await lifecycle.move(node, record, State.RUNNING)
         await lifecycle.move(node, record, State.EXITED, **fields(event, record))
     node.exits.tell(event.id)
 

@@ -180,10 +180,12 @@ async def _was_starting(node: Node, record: Container, state: executor.State) ->
     if not ran:
         await container_start.as_created(node, record)
         return
+    record = node.records.latest(record) or record  # a shim may have told its end just now
     started = state.started_at or record.started_at or time.time_ns()
     if record.state is State.CREATED:  # rebuilt from its copy, which is from before its start
         record = await lifecycle.move(node, record, State.STARTING, started_at=started)
-    record = await lifecycle.move(node, record, State.RUNNING, pid=state.pid, started_at=started)
+    if record.state is State.STARTING:
+        record = await lifecycle.move(node, record, State.RUNNING, pid=state.pid, started_at=started)
     if state.status == "stopped":
         await exits.took(node, exits.of_state(state))
 

@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+from cribus.api import shim
 from cribus.errors import NotFound
 from cribus.executor import state
 from cribus.executor.node import Held, Node
@@ -36,6 +37,14 @@ def test_the_kernel_wins(node: Node) -> None:
     assert (found.status, found.pid, found.exit_known) == ("stopped", 0, False)
     state.changed(bundle, record(), ready=False)
     assert state.read(node, "c").status == "creating"
+
+
+def test_what_may_have_run_and_has_ended_was_started_though_nobody_noted_it(node: Node) -> None:
+    state.save(node.bundle("c"), state.Record(container="c", ready=True))
+    assert state.read(node, "c").started_at == 0
+    going = Path(node.bundle("c"), shim.GOING)
+    going.touch()
+    assert state.read(node, "c").started_at == going.stat().st_mtime_ns
 
 
 def test_exit_from_the_keeper(node: Node) -> None:

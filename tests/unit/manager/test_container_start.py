@@ -10,7 +10,7 @@ from cribus.api import events, executor
 from cribus.api.cri.container import StartContainerRequest, StartContainerResponse
 from cribus.api.cri.sandbox import StopPodSandboxRequest
 from cribus.api.verb import Empty
-from cribus.errors import Aborted, FailedPrecondition, NotFound, Unavailable
+from cribus.errors import Aborted, CribusError, DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
 from cribus.manager import container_start, sandbox_stop
 from cribus.manager.records import State
 
@@ -72,15 +72,44 @@ def test_what_cannot_start_has_exited(world: World, run: Run, step: str) -> None
     run(story())
 
 
-def test_when_a_service_was_away_it_can_be_started_again(world: World, run: Run) -> None:
+def test_when_the_executor_was_away_it_can_be_started_again(world: World, run: Run) -> None:
     async def story() -> None:
         pod = await world.pod()
         id = await world.created(pod)
-        world.fail["shim.take"] = [Unavailable("nobody serves it")]
+        world.fail["executor.create"] = [Unavailable("nobody serves it")]
         assert isinstance(await failing(container_start.start(world.node, request(id))), Unavailable)
         assert world.node.records.containers[id].state is State.CREATED
         await container_start.start(world.node, request(id))
         assert world.node.records.containers[id].state is State.RUNNING
+
+    run(story())
+
+
+@pytest.mark.parametrize("step", ["shim.take", "executor.start"])
+@pytest.mark.parametrize("error", [Unavailable("the bus is away"), DeadlineExceeded("it may have happened")])
+def test_what_may_run_already_is_not_run_again_because_somebody_was_away(
+    world: World, run: Run, step: str, error: CribusError
+) -> None:
+    async def story() -> None:
+        id = await world.created(await world.pod())
+        world.fail[step] = [error, error]
+        await container_start.start(world.node, request(id))
+        assert world.node.records.containers[id].state is State.RUNNING
+        assert world.names().count(step) == 3
+        assert world.names().count("executor.create") == 1
+        assert "executor.delete" not in world.names()
+
+    run(story())
+
+
+def test_somebody_who_stays_away_is_given_up(world: World, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container_start, "_INSIST", 0.0)
+
+    async def story() -> None:
+        id = await world.created(await world.pod())
+        world.fail["shim.take"] = [Unavailable("nobody serves it")] * 100
+        assert isinstance(await failing(container_start.start(world.node, request(id))), Unavailable)
+        assert world.node.records.containers[id].state is State.CREATED
 
     run(story())
 

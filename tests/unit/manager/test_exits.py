@@ -7,7 +7,7 @@ import pytest
 from cribus.api import events, executor
 from cribus.api.events import Event
 from cribus.errors import Unavailable
-from cribus.manager import exits
+from cribus.manager import exits, lifecycle
 from cribus.manager.records import Container, State
 
 from tests.unit.manager.conftest import Run, World, failing
@@ -45,6 +45,23 @@ def test_once_and_only_for_those_known(world: World, run: Run) -> None:
         assert world.node.records.containers[id].exit_code == 1
         assert world.node.records.containers[idle].state is State.CREATED
         assert world.kinds().count(events.CONTAINER_STOPPED) == 1
+
+    run(story())
+
+
+@pytest.mark.parametrize(("sure", "kinds"), [(False, 2), (True, 1)])
+def test_an_end_that_a_shim_tells_was_a_run(world: World, run: Run, sure: bool, kinds: int) -> None:
+    """Whoever started it was killed before he wrote that down; what the executor knows may be a failed start."""
+
+    async def story() -> None:
+        id = await world.created(await world.pod())
+        record = world.node.records.containers[id]
+        await lifecycle.move(world.node, record, State.STARTING, started_at=1)
+        await exits.took(world.node, event(id, exit_code=3), sure=sure)
+        assert world.node.records.containers[id].exit_code == 3
+        wanted = [events.CONTAINER_STARTED, events.CONTAINER_STOPPED][-kinds:]
+        assert world.kinds()[-kinds:] == wanted
+        assert world.kinds().count(events.CONTAINER_STARTED) == kinds - 1
 
     run(story())
 
