@@ -90,6 +90,15 @@ class Pack(Message, frozen=True):
     log: str = ""  # path of the container's log, which becomes container.log
 
 
+class PackPod(Message, frozen=True):
+    """The same for each of a folder's folders, `<name>.tar` at an empty directory, and its other files as they are.
+    All of it or nothing."""
+
+    folder: str
+    location: str
+    logs: dict[str, str] = {}  # by name: path of that container's log
+
+
 class Unpack(Message, frozen=True):
     """Unpack a checkpoint into an empty folder of ours: an archive by its path, or an image that is one. It may be
     anybody's: files and folders alone are let in."""
@@ -118,5 +127,6 @@ LOAD = Verb(SERVICE, "load", Load, Loaded)
 SAVE = Verb(SERVICE, "save", Save, Empty)
 CAPTURE = Verb(SERVICE, "capture", Capture, Empty)
 PACK = Verb(SERVICE, "pack", Pack, Empty)
+PACK_POD = Verb(SERVICE, "pack_pod", PackPod, Empty)
 UNPACK = Verb(SERVICE, "unpack", Unpack, Empty)
 FILL = Verb(SERVICE, "fill", Fill, Empty)

@@ -42,6 +42,8 @@ CONTAINER_STATUS = Verb(SERVICE, "container_status", c.ContainerStatusRequest, c
 UPDATE_CONTAINER = Verb(
     SERVICE, "update_container", c.UpdateContainerResourcesRequest, c.UpdateContainerResourcesResponse
 )
+CHECKPOINT_SANDBOX = Verb(SERVICE, "checkpoint_sandbox", s.CheckpointPodRequest, s.CheckpointPodResponse)
+RESTORE_SANDBOX = Verb(SERVICE, "restore_sandbox", c.RestorePodRequest, s.RestorePodResponse)
 CHECKPOINT_CONTAINER = Verb(
     SERVICE, "checkpoint_container", c.CheckpointContainerRequest, c.CheckpointContainerResponse
 )

@@ -14,9 +14,9 @@ from cribus.api.cri import runtime as r
 from cribus.api.cri import sandbox as s
 from cribus.api.cri import stats as u
 from cribus.api.paging import Page, Paged
-from cribus.api.verb import A, Call, Message, Prompt, Q, Verb
+from cribus.api.verb import A, Call, Prompt, Q, Verb
 from cribus.bus.connection import RETRY, pause
-from cribus.errors import FailedPrecondition, InvalidArgument, Unavailable, Unimplemented
+from cribus.errors import FailedPrecondition, InvalidArgument, Unavailable
 from cribus.gateway import events
 from cribus.gateway.method import PATIENCE, Answers, Caller, Methods, Streaming, Unary, Wire, forward, pages
 
@@ -55,6 +55,8 @@ _FORWARDED: dict[str, Verb[Any, Any]] = {
     "ListPodSandboxMetrics": manager.LIST_METRICS,
     "RuntimeConfig": manager.RUNTIME_CONFIG,
     "UpdatePodSandboxResources": manager.UPDATE_SANDBOX,
+    "CheckpointPod": manager.CHECKPOINT_SANDBOX,
+    "RestorePod": manager.RESTORE_SANDBOX,
 }
 _PAGED: dict[str, tuple[Verb[Page[Any], Paged[Any]], Wire]] = {
     "StreamPodSandboxes": (
@@ -80,10 +82,6 @@ _PAGED: dict[str, tuple[Verb[Page[Any], Paged[Any]], Wire]] = {
 }
 # A pod with all its containers' metrics is some 20 KiB.
 _MOST = {"StreamPodSandboxMetrics": 20, "StreamPodSandboxStats": 50}
-_NOT_YET: dict[str, tuple[type[Message], type[Message], str]] = {
-    "CheckpointPod": (s.CheckpointPodRequest, s.CheckpointPodResponse, "checkpoint a pod"),
-    "RestorePod": (c.RestorePodRequest, s.RestorePodResponse, "restore a pod from a checkpoint"),
-}
 
 
 class Runtime:
@@ -99,7 +97,6 @@ class Runtime:
         """All methods by their name."""
         known: Methods = {name: forward(self._call, verb) for name, verb in _FORWARDED.items()}
         known.update((name, pages(self._call, *rest, _MOST.get(name, 100))) for name, rest in _PAGED.items())
-        known.update((name, _refusing(*rest)) for name, rest in _NOT_YET.items())
         known["Version"] = Unary(r.VersionRequest, r.VersionResponse, self.version)
         # A stop may wait out the container's whole grace period, and then some.
         known["StopContainer"] = forward(
@@ -199,13 +196,6 @@ class Runtime:
                     raise
             container = found
             await pause(RETRY)
-
-
-def _refusing(request: type[Message], answer: type[Message], what: str) -> Unary:
-    async def run(asked: Message, seconds: float) -> Message:
-        raise Unimplemented(f"cribus cannot {what} yet")
-
-    return Unary(request, answer, run)
 
 
 def _exec_patience(request: c.ExecSyncRequest) -> float:

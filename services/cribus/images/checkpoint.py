@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from cribus.api.images import Capture, Fill, Pack, Unpack
+from cribus.api.images import Capture, Fill, Pack, PackPod, Unpack
 from cribus.api.verb import Empty
 from cribus.errors import InvalidArgument
 from cribus.images import manifest, worker
@@ -26,6 +26,17 @@ async def capture(node: Node, request: Capture) -> Empty:
 async def pack(node: Node, request: Pack) -> Empty:
     """Make an archive of a folder. Raises what its place refuses."""
     await _have(node, {"do": "pack", **to_builtins(request)})
+    return Empty()
+
+
+async def pack_pod(node: Node, request: PackPod) -> Empty:
+    """Make an archive of each container of a pod. Raises what their place refuses; nothing is left there then."""
+    asked = {"folder": request.folder, "location": request.location}
+    try:
+        await _have(node, {"do": "pack_pod", **asked, "logs": request.logs})
+    except BaseException:
+        await _have(node, {"do": "unpack_pod", **asked})
+        raise
     return Empty()
 
 

@@ -15,6 +15,7 @@ from cribus.images.inflate import inflate
 from cribus.images.shortage import explained
 from cribus.images.tarstream import Chunks
 from cribus.images.unpack import unpack
+from cribus.linux import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,6 +71,27 @@ def pack(folder: str, location: str, log: str = "") -> tuple[int, int]:
     return size, count
 
 
+def pack_pod(folder: str, location: str, logs: dict[str, str]) -> tuple[int, int]:
+    """Each folder in it as an archive; what is a file is copied, and comes last: it says that all is there."""
+    size = count = 0
+    for name in sorted(logs):
+        size += pack(f"{folder}/{name}", f"{location}/{name}.tar", logs[name])[0]
+        count += 1
+    for name in sorted(set(os.listdir(folder)) - set(logs)):
+        with open(f"{folder}/{name}", "rb") as file:
+            files.write_atomic(f"{location}/{name}", file.read(), 0o600)
+    return size, count
+
+
+def unpack_pod(folder: str, location: str) -> tuple[int, int]:
+    """Away with all that `pack_pod` may have made, whenever it was killed."""
+    made = [name if os.path.isfile(f"{folder}/{name}") else f"{name}.tar" for name in os.listdir(folder)]
+    mine = [one for one in os.listdir(location) if any(name in one for name in made)]
+    for name in mine:
+        os.unlink(f"{location}/{name}")
+    return 0, len(mine)
+
+
 def _new(parent: int, aside: str) -> int:
     """A file without a name where the file system has such: who is killed leaves nothing. Else one aside."""
     try:
@@ -95,9 +117,9 @@ def _away(parent: int, name: str) -> None:
 
 def _fill(tar: tarfile.TarFile, folder: str) -> int:
     count = 0
-    for where, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted([*folders, *files]):
+    for where, below, plain in os.walk(folder):
+        below.sort()
+        for name in sorted([*below, *plain]):
             path = os.path.join(where, name)
             tar.add(path, os.path.relpath(path, folder), recursive=False)
             count += 1
@@ -150,5 +172,5 @@ def _read(fd: int) -> Iterator[bytes]:
 
 
 DOINGS: "dict[str, Callable[..., tuple[int, int]]]" = {
-    function.__name__: function for function in (capture, pack, unpacked, fill)
+    function.__name__: function for function in (capture, pack, pack_pod, unpack_pod, unpacked, fill)
 }

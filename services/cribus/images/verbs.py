@@ -38,6 +38,7 @@ def _table(node: Node) -> Table:
         images.SAVE: partial(archive.save, node),
         images.CAPTURE: partial(checkpoint.capture, node),
         images.PACK: partial(checkpoint.pack, node),
+        images.PACK_POD: partial(checkpoint.pack_pod, node),
         images.UNPACK: partial(checkpoint.unpack, node),
         images.FILL: partial(checkpoint.fill, node),
     }

@@ -55,8 +55,9 @@ _VOLUMES = Step("manager.create.volumes")
 _SPEC = Step("manager.create.spec")
 
 
-async def create(node: Node, request: CreateContainerRequest) -> CreateContainerResponse:
-    """Make a container in a pod that is ready, and answer its id.
+async def create(node: Node, request: CreateContainerRequest, archive: str = "") -> CreateContainerResponse:
+    """Make a container in a pod that is ready, and answer its id. `archive`: of the checkpoint that it is made from,
+    which is of the very image that the configuration names.
 
     Raises InvalidArgument for a wrong configuration, NotFound for a pod or an image that is not
     there, FailedPrecondition for a pod that is not ready, AlreadyExists for a name that is taken.
@@ -66,7 +67,7 @@ async def create(node: Node, request: CreateContainerRequest) -> CreateContainer
     pod = _ready_pod(node, request.pod_sandbox_id)
     create_check.check_against_pod(config, pod_modes(pod))
     name = names.of_container(metadata, pod.id)
-    id, joined = await node.names.join(name, config, lambda: _make(node, name, request))
+    id, joined = await node.names.join(name, config, lambda: _make(node, name, request, archive))
     made = node.records.containers.get(id)
     if joined and made is not None:
         await _claimed(node, made)  # the one for whom it was made may have gone
@@ -92,7 +93,7 @@ def _ready_pod(node: Node, id: str) -> Sandbox:
     return pod
 
 
-async def _make(node: Node, name: str, request: CreateContainerRequest) -> str:
+async def _make(node: Node, name: str, request: CreateContainerRequest, archive: str) -> str:
     config = request.config or ContainerConfig()
     pod = _ready_pod(node, request.pod_sandbox_id)
     async with node.locks.of(pod.id):
@@ -102,7 +103,7 @@ async def _make(node: Node, name: str, request: CreateContainerRequest) -> str:
             await undo(node, owner)  # nobody works on it: we have the name
         elif owner is not None and await names.settled(node.listened, owner, config):
             return await _claimed(node, owner)
-        record = _begun(name, pod, request)
+        record = msgspec.structs.replace(_begun(name, pod, request), checkpoint=archive)
         with log.ids(pod=pod.id, container=record.id):
             await lifecycle.begin(node, record)
             try:
@@ -166,6 +167,8 @@ async def set_up(node: Node, record: Container, pod: Sandbox) -> Container:
     _check(node, pod, spec)
     if checkpoint is not None:
         container_restore.check_mounts(checkpoint, spec)
+        if record.checkpoint:
+            container_restore.check_process(checkpoint, spec)
         record = msgspec.structs.replace(record, restore=checkpoint.folder)
     validate(spec)
     with _VOLUMES.of(record.id):
@@ -182,6 +185,11 @@ async def set_up(node: Node, record: Container, pod: Sandbox) -> Container:
 async def _layer(node: Node, record: Container) -> tuple[images.Prepared, Checkpoint | None]:
     """The writable layer over the image that is named, or over that of the checkpoint that is named instead."""
     image = (record.config.image or ImageSpec()).image
+    if record.checkpoint:
+        found = await container_restore.unpack(node, record.id, record.checkpoint)
+        prepared = await container_restore.prepare(node, record.id, found._replace(image=image))
+        container_restore.check_image(found, prepared)
+        return prepared, found
     if not image.startswith("/"):
         try:
             prepared = await node.call(images.PREPARE, images.Prepare(container=record.id, image=image))

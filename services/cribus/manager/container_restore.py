@@ -12,7 +12,7 @@ import shutil
 from typing import Any, NamedTuple
 
 from cribus.api import images
-from cribus.errors import InvalidArgument, NotFound
+from cribus.errors import FailedPrecondition, InvalidArgument, NotFound
 from cribus.manager import container_checkpoint, expendable
 from cribus.manager.node import Node
 from cribus.manager.records import Container
@@ -86,6 +86,27 @@ def check_mounts(checkpoint: Checkpoint, spec: Spec) -> None:
     missing = sorted(set(places) - given)
     if missing:
         raise InvalidArgument(f"the container had mounts at {', '.join(missing[:9])}; the request must give them too")
+
+
+def check_image(checkpoint: Checkpoint, prepared: images.Prepared) -> None:
+    """Raises FailedPrecondition where a checkpoint is not of the image that the request names."""
+    if checkpoint.image not in (prepared.image_id, prepared.image_ref):
+        raise FailedPrecondition(f"the checkpoint is of image {checkpoint.image}, the request of {prepared.image_id}")
+
+
+def check_process(checkpoint: Checkpoint, spec: Spec) -> None:
+    """Raises FailedPrecondition where the request describes another process than was written down."""
+    told = document(checkpoint.folder, "spec.dump").get("process")
+    had: dict[str, Any] = told if isinstance(told, dict) else {}
+    wanted: dict[str, Any] = dict(spec["process"])
+    for name in ("args", "cwd", "user", "env"):
+        if _plain(had.get(name)) != _plain(wanted.get(name)):
+            raise FailedPrecondition(f"the request's {name} are not those of the process that was written down")
+
+
+def _plain(value: Any) -> Any:
+    """An environment without the name of the pod, which is the pod's."""
+    return [one for one in value if not str(one).startswith("HOSTNAME=")] if isinstance(value, list) else value
 
 
 async def forget(node: Node, id: str) -> None:

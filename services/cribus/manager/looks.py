@@ -75,6 +75,11 @@ def place(path: str) -> "dict[str, bool]":
     return {"parent": os.path.isdir(os.path.dirname(path)), "there": there, "file": there and os.path.isfile(path)}
 
 
+def empty(path: str) -> bool:
+    """Whether it is a directory without content."""
+    return os.path.isdir(path) and not os.listdir(path)
+
+
 def describe(path: str, seen: os.stat_result) -> "Device | None":
     """A device node as the runtime-spec has it; None for what is no device."""
     kind = "c" if stat.S_ISCHR(seen.st_mode) else "b" if stat.S_ISBLK(seen.st_mode) else ""
@@ -91,7 +96,13 @@ def describe(path: str, seen: os.stat_result) -> "Device | None":
     }
 
 
-LOOKS: "dict[str, Callable[[str], Any]]" = {"source": source, "text": text, "nodes": nodes, "place": place}
+LOOKS: "dict[str, Callable[[str], Any]]" = {
+    "source": source,
+    "text": text,
+    "nodes": nodes,
+    "place": place,
+    "empty": empty,
+}
 
 
 def _look(id: int, look: str, path: str) -> None:

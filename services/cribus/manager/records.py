@@ -78,6 +78,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     volumes: list[str] = []  # names under which image volumes were prepared
     volume_refs: dict[str, str] = {}  # container_path of each → id of its image
     cgroup: str = ""
+    checkpoint: str = ""  # archive that it is made from, where the image does not name it
     restore: str = ""  # folder of the checkpoint from which it is started
     start_request: str = ""
     start_unclaimed: bool = False  # its client had given up before it ran

@@ -8,7 +8,7 @@ from cribus.api import manager, shim
 from cribus.api.cri import container as c
 from cribus.api.cri import runtime as r
 from cribus.api.cri import sandbox as s
-from cribus.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable, Unimplemented
+from cribus.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from cribus.gateway.cri import api_pb2
 from cribus.gateway.method import Streaming, Unary
 from cribus.gateway.runtime_service import UNLIMITED, Runtime
@@ -67,11 +67,12 @@ def test_version_asks_nobody() -> None:
     assert calls.asked == []
 
 
-@pytest.mark.parametrize("name", ["CheckpointPod", "RestorePod"])
-def test_what_is_not_there_yet_says_so(name: str) -> None:
+def test_a_checkpoint_may_take_a_little_longer_than_its_timeout() -> None:
     front, _ = runtime({})
-    with pytest.raises(Unimplemented, match="cannot"):
-        ask(front, name, None)
+    method = front.methods()["CheckpointContainer"]
+    assert isinstance(method, Unary)
+    assert method.patience(c.CheckpointContainerRequest(timeout=5)) == 20
+    assert method.patience(c.CheckpointContainerRequest()) > 3600
 
 
 def test_exec_sync_goes_straight_to_the_shim() -> None:

@@ -4,8 +4,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from cribus.api.images import Capture, Fill, Pack, Prepare, Unpack
-from cribus.errors import InvalidArgument, NotFound
+from cribus.api.images import Capture, Fill, Pack, PackPod, Prepare, Unpack
+from cribus.errors import CribusError, InvalidArgument, NotFound
 from cribus.images import checkpoint, rootfs
 
 from tests.registry import Entry, tar
@@ -85,3 +85,26 @@ def test_an_image_that_is_one(world: World, tmp_path: Path, says: bool) -> None:
 
     run(work)
     assert (tmp_path / "config.dump").exists() is says
+
+
+def test_a_pod_is_packed_as_a_whole_or_not_at_all(world: World, tmp_path: Path) -> None:
+    for name in ("folder/container-0", "folder/container-1", "out"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "folder/container-0/config.dump").write_text("{}")
+    (tmp_path / "folder/pod.options").write_text("{}")
+    asked = PackPod(
+        folder=f"{tmp_path}/folder", location=f"{tmp_path}/out", logs={"container-0": "", "container-1": ""}
+    )
+
+    async def work() -> None:
+        await checkpoint.pack_pod(world.node(), asked)
+        assert sorted(os.listdir(tmp_path / "out")) == ["container-0.tar", "container-1.tar", "pod.options"]
+        for name in os.listdir(tmp_path / "out"):
+            os.unlink(f"{tmp_path}/out/{name}")
+        os.mkdir(f"{tmp_path}/out/container-1.tar")  # in the way of the second
+        os.mkdir(f"{tmp_path}/out/container-1.tar/x")
+        with pytest.raises(CribusError):
+            await checkpoint.pack_pod(world.node(), asked)
+
+    run(work)
+    assert "container-0.tar" not in os.listdir(tmp_path / "out")

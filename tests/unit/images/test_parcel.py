@@ -50,6 +50,29 @@ def test_a_folder_as_an_archive_and_back(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "back/container.log").read_text() == "line\n"
 
 
+def pod_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "fedcba9876543210"
+    for name in ("container-0", "container-1"):
+        (folder / name / "checkpoint").mkdir(parents=True)
+        (folder / name / "config.dump").write_text(name)
+    (folder / "pod.options").write_text("{}")
+    return folder
+
+
+def test_the_containers_of_a_pod(folder: Path, tmp_path: Path) -> None:
+    pod = pod_folder(tmp_path)
+    assert parcel.pack_pod(str(pod), str(tmp_path / "out"), {"container-0": "", "container-1": ""})[1] == 2
+    assert sorted(os.listdir(tmp_path / "out")) == ["container-0.tar", "container-1.tar", "pod.options"]
+    with tarfile.open(tmp_path / "out/container-1.tar") as tar:
+        file = tar.extractfile("config.dump")
+        assert file is not None
+        assert file.read() == b"container-1"
+    (tmp_path / "out/.container-0.tar.fedcba987654").touch()  # as one that was killed may leave it
+    (tmp_path / "out/mine").touch()
+    assert parcel.unpack_pod(str(pod), str(tmp_path / "out"))[1] == 4
+    assert os.listdir(tmp_path / "out") == ["mine"]
+
+
 def test_what_was_there_is_replaced(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "out/a.tar").write_text("old")
     parcel.pack(str(folder), str(tmp_path / "out/a.tar"))

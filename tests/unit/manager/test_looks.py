@@ -69,3 +69,10 @@ def test_a_place_for_a_new_file(tmp_path: Path) -> None:
     assert looks.place(f"{tmp_path}/file") == {"parent": True, "there": True, "file": True}
     assert looks.place(str(tmp_path)) == {"parent": True, "there": True, "file": False}
     assert looks.place(f"{tmp_path}/none/new")["parent"] is False
+
+
+def test_an_empty_directory(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    assert looks.empty(f"{tmp_path}/folder")
+    assert not any(looks.empty(one) for one in (str(tmp_path), f"{tmp_path}/file", f"{tmp_path}/none"))
