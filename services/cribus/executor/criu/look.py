@@ -27,13 +27,15 @@ class Found(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """What the request allows. `mountinfo` has the mounts of the `pattern`; those `outside` are the very same."""
+    """What the request allows. `mountinfo` has the mounts of the `pattern`; those `outside` are the very same.
+    `cgroup` is the container's, which is "/" to whoever reads mounts in its own namespace of cgroups."""
 
     mountinfo: str
     pattern: str
     spec: dict[str, Any]
     process: dict[str, Any]  # as plan/process.py has it
     outside: list[str]
+    cgroup: str = ""
 
 
 def check(found: Found, expected: Expected) -> None:
@@ -69,8 +71,8 @@ def _relatives(init: int) -> list[int]:
 
 def mounted(mountinfo: str, expected: Expected) -> None:
     """The mounts are those of the pattern. Raises FailedPrecondition."""
-    wanted = sorted(_mounts(expected.mountinfo, expected.pattern, expected.outside))
-    there = sorted(_mounts(mountinfo, "", expected.outside))
+    wanted = sorted(_mounts(expected.mountinfo, expected.pattern, expected))
+    there = sorted(_mounts(mountinfo, "", expected))
     for one in there:
         if one not in wanted:
             raise _refused(f"has {one[1]} mounted at {one[0]} as {' '.join(one[2:])}, which the request has not")
@@ -81,7 +83,7 @@ def mounted(mountinfo: str, expected: Expected) -> None:
         raise _refused("has something mounted more often than the request has")
 
 
-def _mounts(mountinfo: str, below: str, outside: list[str]) -> list[tuple[str, ...]]:
+def _mounts(mountinfo: str, below: str, expected: Expected) -> list[tuple[str, ...]]:
     """(place, type, options, part of the file system, its own options), below a directory that becomes "/"."""
     found: list[tuple[str, ...]] = []
     for line in mountinfo.splitlines():
@@ -90,7 +92,9 @@ def _mounts(mountinfo: str, below: str, outside: list[str]) -> list[tuple[str, .
         kind, _, own = after.split(" ")[:3]
         if place == below or place.startswith(f"{below}/"):
             place = place[len(below) :] or "/"
-            same = place == "/" or place in outside
+            same = place == "/" or place in expected.outside
+            if kind in ("cgroup", "cgroup2") and root == expected.cgroup:
+                root = "/"
             found.append((place, kind, options, root, device if same else own))
     return found
 

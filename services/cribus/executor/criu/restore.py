@@ -36,6 +36,7 @@ class _Task(NamedTuple):
     spec: dict[str, Any]
     plan: Plan
     streams: list[str]  # what each was
+    cgroup: str
 
     def place(self, name: str) -> str:
         return f"{self.bundle}/{name}"
@@ -53,7 +54,7 @@ class Restored(Native):
         images = f"{record.restore}/checkpoint"
         streams = await asyncio.to_thread(archive.check, images, spec)
         place = build.Place(bundle, record.cgroup, node.tree.join_self_paths(record.cgroup))
-        task = _Task(bundle, images, spec, build.build(spec, place, node.host), streams)
+        task = _Task(bundle, images, spec, build.build(spec, place, node.host), streams, record.cgroup)
         node.tree.create(record.cgroup)
         node.tree.apply(record.cgroup, resources(spec))
         for name in ("rootfs", "pattern"):
@@ -141,4 +142,5 @@ def _expected(task: _Task) -> look.Expected:
         spec=task.spec,
         process=task.plan.init["process"],
         outside=_outside(task),
+        cgroup=task.cgroup,
     )

@@ -40,6 +40,14 @@ def test_the_same_mounts() -> None:
     look.mounted(THERE, expected())
 
 
+def test_cgroups_seen_from_inside_and_from_outside() -> None:
+    line = "5 9 0:26 {} {}/sys/fs/cgroup ro - cgroup2 cgroup rw\n"
+    known = expected(PATTERN + line.format("/", "/run/c/pattern"))._replace(cgroup="/pod/box")
+    look.mounted(THERE + line.format("/pod/box", ""), known)
+    with pytest.raises(FailedPrecondition, match="/sys/fs/cgroup"):
+        look.mounted(THERE + line.format("/pod", ""), known)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [

@@ -30,7 +30,7 @@ SPEC: dict[str, Any] = {
 def task(folder: Path, **changed: bytes | None) -> restore._Task:
     images = write(folder / "checkpoint", **changed)
     plan = build.build(SPEC, build.Place("/run/c", "/cg", ["/cg/cgroup.procs"]), Host())
-    return restore._Task("/run/c", str(images), SPEC, plan, ["/dev/null", "pipe:[5]", "pipe:[6]"])
+    return restore._Task("/run/c", str(images), SPEC, plan, ["/dev/null", "pipe:[5]", "pipe:[6]"], "/cg")
 
 
 def test_the_request(tmp_path: Path) -> None:
