@@ -91,7 +91,7 @@ def check_idle(stage: World, victims: tuple[str, ...]) -> None:
     """Kill them while nothing is asked."""
     with _told_why(stage), stage.listened():
         life = IDLE.prepare(stage)
-        kill = Kill(called(victims))
+        kill = Kill(stage.node, called(victims))
         stage.kill(victims, life)
         stage.whole_again(kill)
         stage.prove(life)
@@ -162,7 +162,8 @@ class _Case:
             self._failures.append(error)
 
     def _strike(self, _: int) -> str:
-        self._kill = Kill(self._step.split(".")[0] if self._victims == SELF else called(self._victims))
+        whom = self._step.split(".")[0] if self._victims == SELF else called(self._victims)
+        self._kill = Kill(self._stage.node, whom)
         if self._victims == SELF:
             return "9 0\n"
         self._stage.kill(self._victims, self._life)

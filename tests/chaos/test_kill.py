@@ -72,7 +72,7 @@ def _whole_again(node: Node, container: str, kill: Kill) -> None:
 def test_kill_while_idle(clean: Node, part: str) -> None:
     victim = Victim(clean, f"idle-{part}")
     pid = victim.pid(part)
-    kill = Kill(part)
+    kill = Kill(clean, part)
     _kill(pid)
     _whole_again(clean, victim.container, kill)
     victim.prove()
@@ -126,7 +126,7 @@ def test_kill_in_the_middle(clean: Node, part: str) -> None:
     if first.returncode != 0:
         again = OPERATIONS[operation](clean, name)
         assert again.returncode == 0, (first.stderr, again.stderr)
-    _whole_again(clean, victim.container, Kill(part))
+    _whole_again(clean, victim.container, Kill(clean, part))
     for pod in clean.json("pods", "-o", "json")["items"]:
         if pod["metadata"]["name"] == name:
             clean.crictl("rmp", "-f", pod["id"])

@@ -87,7 +87,7 @@ def _works(node: Node, call: tuple[str, ...]) -> bool:
 @pytest.mark.parametrize("parts", TOGETHER, ids=" ".join)
 def test_stop_while_idle(clean: Node, parts: tuple[str, ...]) -> None:
     scene = Scene(clean, f"still-{parts[0].replace(' ', '-')}")
-    since = Kill(f"stopped {'+'.join(parts)}", NOTICED)
+    since = Kill(clean, f"stopped {'+'.join(parts)}", NOTICED)
     pids = scene.stop(parts)
     scene.replaced(pids, since)
     page = Page(str(clean.run_dir))
@@ -112,7 +112,7 @@ def _told(node: Node, name: str, at: int) -> bool:
 def test_a_keeper_that_was_stopped_goes_on(clean: Node, parts: tuple[str, ...]) -> None:
     """Whoever else was stopped with it: what it holds nobody else may have."""
     scene = Scene(clean, "-".join(("held", *parts)))
-    since = Kill(f"stopped {'+'.join(parts)}", NOTICED)
+    since = Kill(clean, f"stopped {'+'.join(parts)}", NOTICED)
     pids = scene.stop(parts)
     keeper = pids.pop("keeper")
     scene.replaced(pids, since)
@@ -126,7 +126,7 @@ def test_those_that_were_forked_ahead_are_stopped(clean: Node) -> None:
     parked = until(lambda: scene.victims.parked(), 10, "some wait")
     for pid in parked:
         os.kill(pid, signal.SIGSTOP)
-    since = Kill("stopped children forked ahead", NOTICED)
+    since = Kill(clean, "stopped children forked ahead", NOTICED)
     pod = clean.pod("unparked")
     container = clean.container(pod, "unparked", "sh", "-c", WRITER)
     scene.replaced(dict.fromkeys(map(str, parked), 0), since)
@@ -198,7 +198,7 @@ def test_stop_in_the_middle(clean: Node, part: str) -> None:
     work.prepare()
     work.begin()
     signal.sigtimedwait([], rng.uniform(0.0, 0.15))
-    since = Kill(f"stopped {part}", NOTICED)
+    since = Kill(clean, f"stopped {part}", NOTICED)
     pids = scene.stop((part,))
     scene.replaced(pids, since)
     work.finish()
