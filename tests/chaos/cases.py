@@ -93,7 +93,7 @@ def check_idle(stage: World, victims: tuple[str, ...]) -> None:
         life = IDLE.prepare(stage)
         kill = Kill(stage.node, called(victims))
         stage.kill(victims, life)
-        stage.whole_again(kill)
+        stage.whole_again(kill, life.container)
         stage.prove(life)
         if "keeper" in victims:
             stage.renew()

@@ -77,16 +77,19 @@ class World:
             argv = [PYTHON, "-m", "cribus.cli", "up"]
             self.starting = subprocess.Popen(argv, env=self.node.env, stdout=subprocess.DEVNULL)
 
-    def whole_again(self, kill: Kill) -> None:
-        """Wait until every kind of call works. Fails when that takes too long."""
-        request = pb.ExecSyncRequest(container_id=self.bystander.container, cmd=["true"], timeout=10)
-        for method, asked in (
+    def whole_again(self, kill: Kill, *others: str) -> None:
+        """Wait until every kind of call works, also in these containers. Fails when that takes too long."""
+        asked: list[tuple[str, Any]] = [
             ("ListContainers", pb.ListContainersRequest()),
             ("ListPodSandbox", pb.ListPodSandboxRequest()),
             ("ListImages", pb.ListImagesRequest()),
-            ("ExecSync", request),
-        ):
-            self.client.ask(method, asked)
+        ]
+        asked += [
+            ("ExecSync", pb.ExecSyncRequest(container_id=container, cmd=["true"], timeout=10))
+            for container in (*others, self.bystander.container)
+        ]
+        for method, request in asked:
+            self.client.ask(method, request)
             print(f"{method} works {time.monotonic() - kill.at:.2f} s after the kill")
         kill.over()
 
