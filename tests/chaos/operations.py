@@ -255,7 +255,8 @@ def _nri(world: World, life: Life) -> None:
         with contextlib.suppress(OSError), contextlib.closing(Plugin(world.node.nri, "10-chaos")) as plugin:
             plugin.register()
             if not life.started:
-                life.up()
+                for one in (life.run, life.create, life.start):
+                    one()
             if life.status().state == pb.CONTAINER_EXITED:
                 life.code = 137
                 return
