@@ -30,6 +30,22 @@ async def personality(world: Make) -> None:
         assert (out.strip() in ("i686", "armv8l"), code) == (True, 0), (out, err)
 
 
+async def scheduling(world: Make) -> None:
+    async with world() as w:
+
+        def spec(id: str) -> dict[str, Any]:
+            script = "cut -d' ' -f19,41 /proc/self/stat; ionice; grep -q bind:0 /proc/self/numa_maps && echo bound"
+            made = w.spec(id, "sh", "-c", script)
+            made["process"]["scheduler"] = {"policy": "SCHED_BATCH", "nice": 6}
+            made["process"]["ioPriority"] = {"class": "IOPRIO_CLASS_IDLE", "priority": 0}
+            made["linux"]["memoryPolicy"] = {"mode": "MPOL_BIND", "nodes": "0", "flags": []}
+            return made
+
+        out, err, code = await w.run(spec)
+        nice, policy, io, *rest = out.split()
+        assert (nice, policy, io.rstrip(":"), rest[-1], code) == ("6", "3", "idle", "bound", 0), (out, err)
+
+
 async def network_devices(world: Make) -> None:
     async with world() as w:
         name = f"crbd{os.getpid() % 10**9}"
@@ -107,5 +123,5 @@ def _mine() -> str:
 
 
 CASES: dict[str, Callable[[Make], Coroutine[Any, Any, None]]] = {
-    one.__name__: one for one in (personality, network_devices, clocks_of_its_own, cpus_of_an_exec)
+    one.__name__: one for one in (personality, scheduling, network_devices, clocks_of_its_own, cpus_of_an_exec)
 }
