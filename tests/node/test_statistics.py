@@ -1,6 +1,7 @@
 """Usage of real containers and pods: every field that the kernel here can tell, and true."""
 
 from pathlib import Path
+from typing import Any
 
 from tests.cri import Cri, Pod
 from tests.harness import IMAGE, Node, until
@@ -37,11 +38,21 @@ def test_a_container(cri: Cri, clean: Node) -> None:
     assert seen.writable_layer.inodes_used.value >= 1
     assert Path(seen.writable_layer.fs_id.mountpoint).is_dir()
     assert seen.io.timestamp > 0
+    _pressure(seen)
     if Path("/sys/fs/cgroup/memory/memory.memsw.usage_in_bytes").exists():
         assert seen.swap.HasField("swap_usage_bytes")
         assert seen.swap.HasField("swap_available_bytes") is False  # memory and swap have one limit: none is left
     listed = {one.attributes.id: one for one in cri.call("ListContainerStats").stats}
     assert listed[box].cpu.usage_core_nano_seconds.value >= seen.cpu.usage_core_nano_seconds.value
+
+
+def _pressure(seen: Any) -> None:
+    """Where the kernel tells it of each cgroup: v2, unless it was booted without."""
+    there = Path("/sys/fs/cgroup/cgroup.controllers").exists() and Path("/proc/pressure/cpu").exists()
+    for one in (seen.cpu, seen.memory, seen.io):
+        assert one.HasField("psi") == there
+    if there:
+        assert seen.cpu.psi.Some.Total > 0
 
 
 def test_a_pod(cri: Cri, clean: Node) -> None:
@@ -65,6 +76,7 @@ def test_a_pod(cri: Cri, clean: Node) -> None:
         assert 3000 < counter.value < 100_000
     assert network.default_interface.HasField("rx_errors")
     assert linux.io.timestamp > 0
+    _pressure(linux)
     chosen = cri.call("ListPodSandboxStats", filter={"label_selector": {"a": "b"}}).stats
     assert [one.attributes.id for one in chosen] == [pod.id]
 
