@@ -88,6 +88,7 @@ class Pack(Message, frozen=True):
     folder: str
     location: str
     log: str = ""  # path of the container's log, which becomes container.log
+    until: int = 0  # ns since the epoch; it does not appear later than that. 0: whenever it is done
 
 
 class PackPod(Message, frozen=True):
@@ -97,6 +98,7 @@ class PackPod(Message, frozen=True):
     folder: str
     location: str
     logs: dict[str, str] = {}  # by name: path of that container's log
+    until: int = 0  # as of Pack
 
 
 class Unpack(Message, frozen=True):

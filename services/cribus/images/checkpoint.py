@@ -33,7 +33,7 @@ async def pack_pod(node: Node, request: PackPod) -> Empty:
     """Make an archive of each container of a pod. Raises what their place refuses; nothing is left there then."""
     asked = {"folder": request.folder, "location": request.location}
     try:
-        await _have(node, {"do": "pack_pod", **asked, "logs": request.logs})
+        await _have(node, {"do": "pack_pod", **asked, "logs": request.logs, "until": request.until})
     except BaseException:
         await _have(node, {"do": "unpack_pod", **asked})
         raise

@@ -7,9 +7,10 @@ lie on a file system that never answers.
 import errno
 import os
 import tarfile
+import time
 from collections.abc import Iterator
 
-from cribus.errors import InvalidArgument, NotFound
+from cribus.errors import DeadlineExceeded, InvalidArgument, NotFound
 from cribus.images import changes, worker
 from cribus.images.inflate import inflate
 from cribus.images.shortage import explained
@@ -46,9 +47,10 @@ def capture(upper: str, path: str) -> tuple[int, int]:
     return os.stat(path).st_size, 1
 
 
-def pack(folder: str, location: str, log: str = "") -> tuple[int, int]:
+def pack(folder: str, location: str, log: str = "", until: int = 0) -> tuple[int, int]:
     """All files below a folder as a tar at `location`, which is there as a whole or not at all, and which nobody
-    else may read: it has the memory of processes. What was there before is replaced."""
+    else may read: it has the memory of processes. What was there before is replaced, but not after `until` (ns
+    since the epoch): nobody waits for it then. Raises DeadlineExceeded."""
     directory, name = os.path.split(location)
     parent = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -60,6 +62,8 @@ def pack(folder: str, location: str, log: str = "") -> tuple[int, int]:
                     count = _fill(tar, folder) + _log(tar, log)
                 size = file.tell()
                 os.fsync(file.fileno())
+                if until and time.time_ns() > until:
+                    raise DeadlineExceeded("the archive was not written in time")
                 _give_name(parent, file.fileno(), aside)
             os.rename(aside, name, src_dir_fd=parent, dst_dir_fd=parent)
             os.fsync(parent)
@@ -71,11 +75,11 @@ def pack(folder: str, location: str, log: str = "") -> tuple[int, int]:
     return size, count
 
 
-def pack_pod(folder: str, location: str, logs: dict[str, str]) -> tuple[int, int]:
+def pack_pod(folder: str, location: str, logs: dict[str, str], until: int = 0) -> tuple[int, int]:
     """Each folder in it as an archive; what is a file is copied, and comes last: it says that all is there."""
     size = count = 0
     for name in sorted(logs):
-        size += pack(f"{folder}/{name}", f"{location}/{name}.tar", logs[name])[0]
+        size += pack(f"{folder}/{name}", f"{location}/{name}.tar", logs[name], until)[0]
         count += 1
     for name in sorted(set(os.listdir(folder)) - set(logs)):
         with open(f"{folder}/{name}", "rb") as file:

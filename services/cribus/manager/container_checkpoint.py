@@ -28,6 +28,7 @@ from cribus.manager.records import Container, State
 
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")
+_MARGIN = 0.3  # seconds that an answer may need
 PATIENCE = 600.0  # seconds, where the client names none
 _OWN_PLACES = {"/dev/shm", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf"}  # of each pod anew
 
@@ -39,7 +40,8 @@ async def checkpoint(node: Node, request: CheckpointContainerRequest) -> Checkpo
     if request.timeout < 0:
         raise InvalidArgument("timeout is negative: give seconds, or 0 for the usual patience")
     await check_location(node, request.location)
-    await within(_locked(node, record.id, request.location), request.timeout or PATIENCE)
+    seconds = request.timeout or PATIENCE
+    await within(_locked(node, record.id, request.location, until(seconds)), seconds)
     return CheckpointContainerResponse()
 
 
@@ -71,14 +73,19 @@ async def check_location(node: Node, location: str) -> None:
         raise InvalidArgument(f"location {location} is there and is no file")
 
 
-async def _locked(node: Node, id: str, location: str) -> None:
+def until(seconds: float) -> int:
+    """When an archive may appear at the latest, so that whoever waits so long hears of it; ns since the epoch."""
+    return time.time_ns() + int(max(0.0, seconds - _MARGIN) * 1e9)
+
+
+async def _locked(node: Node, id: str, location: str, until: int) -> None:
     async with node.locks.of(id):
         record = running(node, id)
         await need(node)
         async with folder(node, id) as where:
             async with paused(node, [record]):
                 await capture(node, record, where)
-            pack = images.Pack(folder=where, location=location, log=record.log_path)
+            pack = images.Pack(folder=where, location=location, log=record.log_path, until=until)
             await node.call(images.PACK, pack, timeout=PATIENCE)
 
 

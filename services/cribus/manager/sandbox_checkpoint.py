@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import time
+from typing import NamedTuple
 
 from cribus import log
 from cribus.api import images
@@ -31,7 +32,9 @@ async def checkpoint(node: Node, request: CheckpointPodRequest) -> CheckpointPod
     no_options(request.options)
     ids = _ids(node, pod.id, request.container_ids)
     await _check_place(node, request.output_path)
-    await container_checkpoint.within(_locked(node, pod.id, ids, request.output_path), seconds())
+    left = seconds()
+    target = _Target(request.output_path, container_checkpoint.until(left))
+    await container_checkpoint.within(_locked(node, pod.id, ids, target), left)
     return CheckpointPodResponse()
 
 
@@ -68,7 +71,14 @@ async def _check_place(node: Node, path: str) -> None:
         raise InvalidArgument(f"output_path {path} must be an empty directory that is there")
 
 
-async def _locked(node: Node, pod: str, ids: list[str], output: str) -> None:
+class _Target(NamedTuple):
+    """Where it goes, and by when at the latest (ns since the epoch)."""
+
+    path: str
+    until: int
+
+
+async def _locked(node: Node, pod: str, ids: list[str], target: _Target) -> None:
     async with contextlib.AsyncExitStack() as stack:
         for id in (pod, *ids):  # the pod's first, as whoever removes it does
             await stack.enter_async_context(node.locks.of(id))
@@ -85,7 +95,7 @@ async def _locked(node: Node, pod: str, ids: list[str], output: str) -> None:
                 os.mkdir(f"{where}/{name}", 0o700)
                 await container_checkpoint.capture(node, record, f"{where}/{name}")
         podfiles.write_atomic(f"{where}/{OPTIONS}", json.dumps(_options(records, list(logs))).encode(), 0o600)
-        pack = images.PackPod(folder=where, location=output, logs=logs)
+        pack = images.PackPod(folder=where, location=target.path, logs=logs, until=target.until)
         await node.call(images.PACK_POD, pack, timeout=container_checkpoint.PATIENCE)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgpack
 import pytest
-from cribus.errors import DataLoss, InvalidArgument, NotFound
+from cribus.errors import DataLoss, DeadlineExceeded, InvalidArgument, NotFound
 from cribus.images import parcel
 
 
@@ -101,6 +101,15 @@ def test_a_failure_leaves_nothing(folder: Path, tmp_path: Path, monkeypatch: pyt
     with pytest.raises(OSError, match="No space"):
         parcel.pack(str(folder), str(tmp_path / "out/a.tar"))
     assert os.listdir(tmp_path / "out") == []
+
+
+def test_too_late_is_not_at_all(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out/a.tar").write_text("old")
+    with pytest.raises(DeadlineExceeded):
+        parcel.pack(str(folder), str(tmp_path / "out/a.tar"), until=1)
+    assert [one.read_text() for one in (tmp_path / "out").iterdir()] == ["old"]
+    parcel.pack(str(folder), str(tmp_path / "out/a.tar"), until=1 << 62)
+    assert tarfile.is_tarfile(tmp_path / "out/a.tar")
 
 
 def test_a_log_that_is_none(folder: Path, tmp_path: Path) -> None:

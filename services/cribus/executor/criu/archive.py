@@ -12,7 +12,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from cribus.errors import InvalidArgument
 from cribus.executor.criu.dump import DESCRIPTORS
@@ -27,7 +27,7 @@ _KNOWN = re.compile(
 )
 _MAGIC = (0x54564319, 0x55105940)
 _INVENTORY = 0x58313116
-_LONGEST = 64 << 20  # bytes of an image that is read here
+_LONGEST = 8 << 20  # bytes of an image that is read here
 # Kinds of mounts that a container has (mnt.proto): proc, sysfs, tmpfs, devpts, cgroup, mqueue, overlay, cgroup2,
 # and what comes from outside, of which the kind says nothing.
 _MOUNTS = {1, 2, 5, 6, 12, 14, 17, 23}
@@ -41,17 +41,24 @@ _OWN = {"pid": 5, "mnt": 9}
 Message = dict[int, list[Any]]
 
 
-def check(folder: str, spec: dict[str, Any]) -> list[str]:
-    """What the standard streams were. Raises InvalidArgument for images that are not let near criu."""
+class Told(NamedTuple):
+    """What the images say of themselves: what each standard stream was, and where mounts came from outside."""
+
+    streams: list[str]
+    outside: list[str]
+
+
+def check(folder: str, spec: dict[str, Any]) -> Told:
+    """Raises InvalidArgument for images that are not let near criu. Reads and computes: for a thread."""
     for name in os.listdir(folder):
         found = os.lstat(f"{folder}/{name}")
         if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or not _KNOWN.fullmatch(name):
             raise InvalidArgument(f"the checkpoint has {name!r}, which no container of ours can have")
     _namespaces(folder)
-    _mounts(folder)
+    outside = _mounts(folder)
     _files(folder)
     _filters(folder, spec)
-    return _descriptors(folder)
+    return Told(_descriptors(folder), outside)
 
 
 def _refused(why: str) -> InvalidArgument:
@@ -143,16 +150,27 @@ def _namespaces(folder: str) -> None:
                 raise _refused(f"has a process that is not in the container's {kind} namespace")
 
 
-def _mounts(folder: str) -> None:
+def _mounts(folder: str) -> list[str]:
+    """The places of those from outside; that the request has the same there is for `look` to see."""
     images = [name for name in os.listdir(folder) if name.startswith("mountpoints-")]
     if len(images) != 1:
         raise _refused("has not the mounts of one container")
+    outside: list[str] = []
     for one in messages(folder, images[0][:-4]):
         place = bytes(_one(one, 7, b"")).decode(errors="replace")
         if _one(one, 1) not in _MOUNTS and not _one(one, 13) and not _one(one, 18, b"") and place not in ("/", "./"):
             raise _refused(f"mounts something at {place} that containers do not have")
         if _one(one, 12):
             raise _refused("needs a plugin of criu's")
+        if 18 in one:
+            outside.append(_place(bytes(_one(one, 18)).decode(errors="replace")))
+    return outside
+
+
+def _place(name: str) -> str:
+    if not name.startswith("/") or ".." in name.split("/") or any(word in name for word in "[]:\n"):
+        raise _refused(f"has something mounted at {name!r}, which is no place")
+    return name
 
 
 def _files(folder: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from cribus import errors
 from cribus.executor import ending, keepers
 from cribus.executor.criu import archive, arguments, dump, look, program
+from cribus.executor.criu.archive import Told
 from cribus.executor.node import Held, Node
 from cribus.executor.plan import build
 from cribus.executor.plan.build import Plan
@@ -35,7 +36,7 @@ class _Task(NamedTuple):
     images: str
     spec: dict[str, Any]
     plan: Plan
-    streams: list[str]  # what each was
+    told: Told
     cgroup: str
 
     def place(self, name: str) -> str:
@@ -52,9 +53,9 @@ class Restored(Native):
         dump.check(record, spec)
         bundle = node.bundle(record.container)
         images = f"{record.restore}/checkpoint"
-        streams = await asyncio.to_thread(archive.check, images, spec)
+        told = await asyncio.to_thread(archive.check, images, spec)
         place = build.Place(bundle, record.cgroup, node.tree.join_self_paths(record.cgroup))
-        task = _Task(bundle, images, spec, build.build(spec, place, node.host), streams, record.cgroup)
+        task = _Task(bundle, images, spec, build.build(spec, place, node.host), told, record.cgroup)
         node.tree.create(record.cgroup)
         node.tree.apply(record.cgroup, resources(spec))
         for name in ("rootfs", "pattern"):
@@ -104,9 +105,9 @@ def _request(path: str, task: _Task) -> dict[str, Any]:
     init = task.plan.init
     root = [step for step in init["root"] if step[0] not in ("halt", "pivot")]
     bare = next(at for at, step in enumerate(root) if step[0] in ("overlay", "bind_root")) + 1
-    inherit = {_FIRST + at: was for at, was in enumerate(task.streams)}
+    inherit = {_FIRST + at: was for at, was in enumerate(task.told.streams)}
     what = arguments.Restore(path, task.images, task.bundle, task.place("rootfs"), task.place("restored"))
-    sources = {one: task.place(f"pattern{one}") for one in _outside(task)}
+    sources = {one: task.place(f"pattern{one}") for one in task.told.outside}
     pipes = {number: was for number, was in inherit.items() if re.fullmatch(r"pipe:\[\d+\]", was)}
     return {
         "path": path,
@@ -124,23 +125,12 @@ def _request(path: str, task: _Task) -> dict[str, Any]:
     }
 
 
-def _outside(task: _Task) -> list[str]:
-    """The places that the images call external; that the request has something there is for `look` to see."""
-    images = next(name for name in os.listdir(task.images) if name.startswith("mountpoints-"))
-    found = archive.messages(task.images, images.removesuffix(".img"))
-    names = [bytes(one[18][-1]).decode(errors="replace") for one in found if 18 in one]
-    for name in names:
-        if not name.startswith("/") or ".." in name.split("/") or any(word in name for word in "[]:\n"):
-            raise errors.InvalidArgument(f"the checkpoint has something mounted at {name!r}, which is no place")
-    return names
-
-
 def _expected(task: _Task) -> look.Expected:
     return look.Expected(
         mountinfo=files.read(task.place("expected")).decode(),
         pattern=task.place("pattern"),
         spec=task.spec,
         process=task.plan.init["process"],
-        outside=_outside(task),
+        outside=task.told.outside,
         cgroup=task.cgroup,
     )

@@ -28,7 +28,7 @@ def filters(*chain: tuple[bytes, int | None]) -> bytes:
 
 def test_a_good_one(tmp_path: Path) -> None:
     folder = write(tmp_path / "checkpoint")
-    assert archive.check(str(folder), SPEC) == ["/dev/null", "pipe:[5]", "pipe:[6]"]
+    assert archive.check(str(folder), SPEC) == (["/dev/null", "pipe:[5]", "pipe:[6]"], ["/data"])
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,13 @@ def test_a_good_one(tmp_path: Path) -> None:
 def test_what_is_refused(tmp_path: Path, changed: dict[str, bytes | None], why: str) -> None:
     folder = write(tmp_path / "checkpoint", **changed)
     with pytest.raises(InvalidArgument, match=why):
+        archive.check(str(folder), SPEC)
+
+
+@pytest.mark.parametrize("name", ["data", "/../../etc", "/a/../../b", "/a]:/etc/shadow", "/a\nb"])
+def test_names_that_are_no_places(tmp_path: Path, name: str) -> None:
+    folder = write(tmp_path / "checkpoint", mountpoints_10=image(mount(0, "/data", (18, name.encode()))))
+    with pytest.raises(InvalidArgument, match="which is no place"):
         archive.check(str(folder), SPEC)
 
 

@@ -36,16 +36,25 @@ def expected(mountinfo: str = PATTERN, **process: Any) -> look.Expected:
     return look.Expected(mountinfo, "/run/c/pattern", {"linux": {"namespaces": [{"type": "pid"}]}}, known, ["/data"])
 
 
+mounted = look.mounted
+
+
+@pytest.fixture(autouse=True)
+def _no_mounts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mounts of this test's processes are the host's, where others mount and unmount all the while."""
+    monkeypatch.setattr(look, "mounted", lambda *_: None)
+
+
 def test_the_same_mounts() -> None:
-    look.mounted(THERE, expected())
+    mounted(THERE, expected())
 
 
 def test_cgroups_seen_from_inside_and_from_outside() -> None:
     line = "5 9 0:26 {} {}/sys/fs/cgroup ro - cgroup2 cgroup rw\n"
     known = expected(PATTERN + line.format("/", "/run/c/pattern"))._replace(cgroup="/pod/box")
-    look.mounted(THERE + line.format("/pod/box", ""), known)
+    mounted(THERE + line.format("/pod/box", ""), known)
     with pytest.raises(FailedPrecondition, match="/sys/fs/cgroup"):
-        look.mounted(THERE + line.format("/pod", ""), known)
+        mounted(THERE + line.format("/pod", ""), known)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +74,7 @@ def test_cgroups_seen_from_inside_and_from_outside() -> None:
 def test_other_mounts(old: str, new: str, why: str) -> None:
     assert old in THERE
     with pytest.raises(FailedPrecondition, match=why):
-        look.mounted(THERE.replace(old, new), expected())
+        mounted(THERE.replace(old, new), expected())
 
 
 @contextlib.contextmanager
@@ -98,10 +107,7 @@ def stopped(prepare: Callable[[], None]) -> Iterator[int]:
 
 
 def looked(pid: int, *more: int, **process: Any) -> None:
-    """With the mounts that it has as the pattern: those are another test's."""
-    with open(f"/proc/{pid}/mountinfo") as file:
-        now = file.read()
-    look.check(look.Found(pid, [pid, *more]), expected(now, **process)._replace(pattern="", outside=[]))
+    look.check(look.Found(pid, [pid, *more]), expected(**process))
 
 
 def lean() -> None:
@@ -219,3 +225,11 @@ def test_real_time() -> None:
 
     with stopped(prepare) as pid, pytest.raises(FailedPrecondition, match="real time"):
         looked(pid)
+
+
+def test_the_mounts_that_it_really_has_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(look, "mounted", lambda mountinfo, _: seen.append(mountinfo))
+    with stopped(lean) as pid:
+        looked(pid)
+        assert " / / " in seen[0]

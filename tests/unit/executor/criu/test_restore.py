@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-from cribus.errors import InvalidArgument
-from cribus.executor.criu import restore
+from cribus.executor.criu import archive, restore
 from cribus.executor.plan import build
 from cribus.executor.plan.host import Host
 
-from tests.unit.executor.criu.images import image, mount, write
+from tests.unit.executor.criu.images import write
 
 SPEC: dict[str, Any] = {
     "root": {"path": "rootfs", "readonly": True},
@@ -27,10 +25,10 @@ SPEC: dict[str, Any] = {
 }
 
 
-def task(folder: Path, **changed: bytes | None) -> restore._Task:
-    images = write(folder / "checkpoint", **changed)
+def task(folder: Path) -> restore._Task:
+    images = write(folder / "checkpoint")
     plan = build.build(SPEC, build.Place("/run/c", "/cg", ["/cg/cgroup.procs"]), Host())
-    return restore._Task("/run/c", str(images), SPEC, plan, ["/dev/null", "pipe:[5]", "pipe:[6]"], "/cg")
+    return restore._Task("/run/c", str(images), SPEC, plan, archive.check(str(images), SPEC), "/cg")
 
 
 def test_the_request(tmp_path: Path) -> None:
@@ -46,10 +44,3 @@ def test_the_request(tmp_path: Path) -> None:
     assert "fd[10]" not in line  # what had /dev/null opens its own
     assert "--external mnt[/data]:/run/c/pattern/data" in line
     assert f"--images-dir {tmp_path}/checkpoint --work-dir /run/c" in line
-
-
-@pytest.mark.parametrize("name", ["data", "/../../etc", "/a/../../b", "/a]:/etc/shadow", "/a\nb"])
-def test_names_that_are_no_places(tmp_path: Path, name: str) -> None:
-    mounts = image(mount(0, "/data", (18, name.encode())))
-    with pytest.raises(InvalidArgument, match="which is no place"):
-        restore._request("/sbin/criu", task(tmp_path, mountpoints_10=mounts))
