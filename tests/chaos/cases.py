@@ -42,6 +42,12 @@ def called(victims: tuple[str, ...]) -> str:
     return "+".join(victims).replace(" ", "-") if len(victims) < 4 else "everything"
 
 
+def survivable(operation: str, victims: tuple[str, ...]) -> bool:
+    """A terminal whose two holders are killed in the same instant hangs up
+    (docs/decisions/0013-stand-in-keeper.md): then there is no container to be proven."""
+    return operation != "start-special" or not {"shim", "keeper"} <= set(victims)
+
+
 class Passed(NamedTuple):
     """Which operations pass which steps: while their client waits, and on the way to nothing after that."""
 
