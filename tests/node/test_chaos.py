@@ -32,7 +32,7 @@ def _ended(storm: "subprocess.Popen[str]") -> dict[str, Any]:
 def test_a_storm(clean: Node) -> None:
     pod = clean.pod("other")
     other = clean.container(pod, "other", "sh", "-c", COUNTS)
-    storm = _storm(clean, "--json", "--for", "30s")
+    storm = _storm(clean, "--json", "--kills", "50", "--for", "60s")
     result = _ended(storm)
     assert (storm.returncode, result["findings"]) == (0, [])
     assert result["seed"] == int(SEED)

@@ -79,6 +79,8 @@ class Striker(NamedTuple):
                 if process is not None:
                     there[kind] = process
             if time.monotonic() > end:
+                for one in there.values():
+                    one.close()
                 raise DeadlineExceeded(f"there is no {' and no '.join(missing)} within {PATIENCE:g} s")
             if len(there) < len(planned.victims):
                 await pause(RETRY)
