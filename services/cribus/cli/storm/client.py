@@ -21,7 +21,12 @@ from cribus.gateway.cri import api_pb2_grpc as stubs
 
 PATIENCE = 30.0  # seconds after which a call that does not succeed is stuck
 _ONCE = 15.0  # seconds for one try
-_AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.DEADLINE_EXCEEDED)
+_AGAIN = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,  # by a gateway that is told to end: gRPC has no other word for it
+)
 _RECONNECT = [(f"grpc.{name}_reconnect_backoff_ms", 20) for name in ("initial", "min", "max")]
 
 
