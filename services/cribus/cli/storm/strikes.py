@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import NamedTuple
 
 from cribus.api import shimd
@@ -107,9 +107,14 @@ class Striker(NamedTuple):
                 for process in there.values():
                     await victims.gone(process, PATIENCE)
             calls = {LIST, IMAGES, EXEC, SHIMS} | ({ITS_OWN} if set(there) & set(plan.POD_PARTS) else set())
-            waits: list[Awaitable[None]] = [probe(call) for call in sorted(calls)]
-            waits += [succeeded(kind, process) for kind, process in there.items()]
-            await asyncio.gather(*waits)
+            waits = [asyncio.ensure_future(probe(call)) for call in sorted(calls)]
+            waits += [asyncio.ensure_future(succeeded(kind, process)) for kind, process in there.items()]
+            try:
+                await asyncio.gather(*waits)
+            finally:  # nobody may still wait for a descriptor that is closed next: another may get its number
+                for one in waits:
+                    one.cancel()
+                await asyncio.gather(*waits, return_exceptions=True)
         hit.whole = round(max(works.values()), 4)
         for kind in there:
             needed = NEEDS[kind.removesuffix(FORK_SERVER)]
