@@ -58,3 +58,23 @@ def test_a_service_that_is_stopped_comes_back(clean: Node, service: str, tmp_pat
     assert clean.exited(waiter)["exitCode"] == 5
     _whole(clean, writer, len(clean.log_lines(writer)))
     clean.crictl("rmp", "-f", pod)
+
+
+def test_everything_but_keepers_and_containers_dies_with_many_pods(clean: Node) -> None:
+    """More pods than shims that are started at once: the lists are whole before the shims are, and each pod gets
+    its own, in which a command runs."""
+    pods = [clean.pod(f"many-{k}") for k in range(20)]
+    containers = [clean.container(pod, f"many-{k}", "sh", "-c", WRITER) for k, pod in enumerate(pods)]
+    before = clean.json("ps", "-o", "json")["containers"], clean.json("pods", "-o", "json")["items"]
+    shims = [clean.shim(pod) for pod in pods]
+    supervisord = int((clean.run_dir / "supervisor" / "supervisord.pid").read_text())
+    for pid in (supervisord, *shims):
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: clean.try_crictl("ps").returncode == 0, 30, "the guard has started everything again")
+    assert (clean.json("ps", "-o", "json")["containers"], clean.json("pods", "-o", "json")["items"]) == before
+    for container in containers:
+        assert clean.crictl("exec", "-s", container, "echo", "hi") == "hi"
+        _whole(clean, container, len(clean.log_lines(container)))
+    assert len({clean.shim(pod) for pod in pods} - set(shims)) == len(pods)
+    for pod in pods:
+        clean.crictl("rmp", "-f", pod)

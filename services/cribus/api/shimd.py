@@ -23,6 +23,7 @@ class StopShim(Message, frozen=True):
 
 class Shims(Message, frozen=True):
     pids: dict[str, int] = {}  # pod → pid of its live shim
+    waiting: list[str] = []  # pods whose shims will be started soon, or at once when one of them is asked for
 
 
 START_SHIM = Verb(SERVICE, "start_shim", StartShim, ShimStarted)

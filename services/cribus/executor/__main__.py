@@ -19,6 +19,7 @@ PRELOAD = (
 
 async def main(server: forkserver.Server) -> int:
     """Serve until told to stop, or until the fork server has gone: then only a new start helps."""
+    import asyncio
     import functools
 
     from cribus import config, log, pulse
@@ -45,7 +46,9 @@ async def main(server: forkserver.Server) -> int:
     async with service.connect(settings, "executor") as bus, bus.serve(verbs.table(node)):
         node.keepers.ahead.fill()
         node.pods.ahead.fill()
+        witness = asyncio.create_task(containers.witness(node))
         code = await service.until_told_or_gone(server.closed)
+        witness.cancel()
     for kind in (node.keepers, node.pods):
         await kind.ahead.close()
     return code

@@ -208,18 +208,26 @@ async def _poststart(node: Node, record: Record) -> None:
 
 
 async def adopt(node: Node) -> None:
-    """After a restart: find what runs, whatever became of its directory; keep a pidfd of each, to be a
-    witness of its exit; and ask about those whose start nobody wrote down."""
+    """After a restart: find what runs, whatever became of its directory, and ask about those whose start
+    nobody wrote down."""
     await found.restore_all(node)
-    for one in state.every(node).containers:
-        if one.status not in ("creating", "stopped"):
+    for container in state.names(node):
+        record = state.load(node.bundle(container))
+        if record is not None and record.runtime and record.ready and not record.started_at and state.alive(record):
+            await _ask_whether_started(node, record)
+
+
+async def witness(node: Node) -> None:
+    """Keep a pidfd of everything that runs, to know of its exit. Runs as a task."""
+    for container in state.names(node):
+        async with node.alone(container):
+            record = state.load(node.bundle(container))
+            if record is None or not record.ready or not state.alive(record):
+                continue
             try:
-                await keepers.held(node, one.container)
+                await keepers.held(node, container)
             except errors.FailedPrecondition as error:
-                _logger.warning("no second witness", extra={"container": one.container, "cause": error.message})
-            record = state.load(one.bundle)
-            if record is not None and record.runtime and not record.started_at:
-                await _ask_whether_started(node, record)
+                _logger.warning("no second witness", extra={"container": container, "cause": error.message})
 
 
 async def _ask_whether_started(node: Node, record: Record) -> None:

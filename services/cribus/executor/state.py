@@ -90,7 +90,7 @@ def _noted(bundle: str, status: int) -> dict[str, int]:
 
 def orphaned(node: Node, pid: int, started: int, status: int) -> None:
     """An orphan was reaped. If it was init of a container whose keeper was killed, nobody else saw its end."""
-    for container in files.listed(f"{node.run}/containers"):
+    for container in names(node):
         bundle = node.bundle(container)
         record = load(bundle)
         if record is not None and (record.pid, record.started) == (pid, started):
@@ -170,7 +170,7 @@ def _status(node: Node, record: Record) -> str:
 def every(node: Node) -> States:
     """All containers and pods that have a run directory."""
     containers = []
-    for id in files.listed(f"{node.run}/containers"):
+    for id in names(node):
         with contextlib.suppress(NotFound):  # not created yet, or deleted meanwhile
             containers.append(read(node, id))
     pods = files.listed(f"{node.run}/pods")
@@ -184,3 +184,8 @@ def mounted(node: Node, pod: str) -> bool:
         return os.stat(f"{folder}/shm").st_dev != os.stat(folder).st_dev
     except FileNotFoundError:
         return False
+
+
+def names(node: Node) -> list[str]:
+    """Containers that have a run directory."""
+    return files.listed(f"{node.run}/containers")

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 
 from cribus import config, log, pulse
@@ -42,7 +42,7 @@ async def main() -> None:
         running = (hear_exits(bus, node), follow_exits(bus, node), ledger.mirror(), bus.events.forward(news))
         tasks = [asyncio.create_task(one) for one in running]
         try:
-            await reconcile(node)
+            rest = await reconcile(node)
             async with (
                 node.nri.serving(
                     service.VERSION, partial(container_update.limit, node), partial(container_stop.evict, node)
@@ -50,6 +50,7 @@ async def main() -> None:
                 bus.serve(verbs.table(node), verbs.unheard(node)) as serving,
             ):
                 node.listened = serving.listened
+                tasks.append(asyncio.create_task(later(rest)))
                 await first_of(service.until_told_to_stop(), tasks)
             await ledger.flushed(_LAST)
         finally:
@@ -63,6 +64,12 @@ async def hear_exits(bus: service.Bus, node: Node) -> None:
     """Take every exit as its shim says it, also while the stream takes none because its disk is full."""
     async for event in bus.heard(events.EXITED):
         await _taken(node, event)
+
+
+async def later(rest: Callable[[], Awaitable[None]]) -> None:
+    """Beside the first requests; a task that ends would end the process."""
+    await rest()
+    await asyncio.get_running_loop().create_future()
 
 
 async def follow_exits(bus: service.Bus, node: Node) -> None:

@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 
@@ -41,8 +41,10 @@ _NEWS = 300 * 10**9  # ns: changes younger than this are told again; the stream 
 _logger = logging.getLogger(__name__)
 
 
-async def reconcile(node: Node) -> None:
-    """Make everything agree. Raises Unavailable when the executor or shimd do not come up."""
+async def reconcile(node: Node) -> Callable[[], Awaitable[None]]:
+    """Make everything agree that a client can see. What it answers is to be awaited beside the first
+    requests: that every pod has its shim. Raises Unavailable when the executor or shimd do not come up."""
+    began = time.monotonic()
     seen = await node.call(executor.STATES, Empty(), timeout=_SERVICES)
     shims = await node.call(shimd.LIST_SHIMS, Empty(), timeout=_SERVICES)
     states = {one.container: one for one in seen.containers}
@@ -51,8 +53,20 @@ async def reconcile(node: Node) -> None:
     await _each(_container(node, one, states) for one in list(node.records.containers.values()))
     there = {one.pod for one in seen.containers if one.status != "stopped"} | set(seen.pods) - set(seen.dead)
     await _each(_pod(node, one, there) for one in list(node.records.sandboxes.values()))
-    await _each(_shim(node, one, shims.pids, states) for one in list(node.records.sandboxes.values()))
-    await _orphans(node, shims.pids, set(states))
+    await _orphans(node, [*shims.pids, *shims.waiting], set(states))
+    counts = {"pods": len(node.records.sandboxes), "containers": len(node.records.containers)}
+    _logger.info("records agree", extra={**counts, "seconds": round(time.monotonic() - began, 3)})
+    return lambda: _shims(node, shims, states)
+
+
+async def _shims(node: Node, shims: shimd.Shims, states: dict[str, executor.State]) -> None:
+    """Those that shimd starts anyway need a word only where they have something new to take."""
+    for pod in shims.waiting[:1]:
+        await _each([_shim(node, pod, {})])  # the sign that we answer, and that the others may start
+    live = shims.pids | dict.fromkeys(shims.waiting, 0)
+    await _each(_shim(node, pod, live) for pod in list(node.records.sandboxes))
+    lost = [one.id for one in node.records.containers.values() if one.id in states and not _taken(node, one)]
+    await _each(_take(node, id) for id in lost)
 
 
 async def _each(works: Iterable[Awaitable[None]]) -> None:
@@ -205,22 +219,31 @@ async def _pod(node: Node, record: Sandbox, there: set[str]) -> None:
             sandbox_run.write_files(node, record)
 
 
-async def _shim(node: Node, record: Sandbox, live: dict[str, int], states: dict[str, executor.State]) -> None:
-    """One for each pod, and in it whatever ran, also what has ended: its last words may be in the pipes."""
-    now = node.records.latest(record)
-    if now is not None and now.state is State.READY and now.id not in live:
-        await node.call(shimd.START_SHIM, shimd.StartShim(pod=now.id))
-    for one in node.records.in_pod(record.id):
-        if one.started_at and one.id in states and not _read(f"{node.container_dir(one.id)}/{shim.TAKEN}"):
-            await node.call(shim.TAKE, container_start.taking(one), id=record.id)
+async def _shim(node: Node, pod: str, live: dict[str, int]) -> None:
+    async with node.locks.of(pod):
+        now = node.records.sandboxes.get(pod)
+        if now is not None and now.state is State.READY and now.id not in live:
+            await node.call(shimd.START_SHIM, shimd.StartShim(pod=now.id))
+
+
+def _taken(node: Node, record: Container) -> bool:
+    """Whether its pod's shim knows of it; what has ended too, as its last words may be in the pipes."""
+    return not record.started_at or bool(_read(f"{node.container_dir(record.id)}/{shim.TAKEN}"))
+
+
+async def _take(node: Node, id: str) -> None:
+    async with node.locks.of(id):
+        now = node.records.containers.get(id)
+        if now is not None and now.state in (*exits.ALIVE, State.EXITED) and not _taken(node, now):
+            await node.call(shim.TAKE, container_start.taking(now), id=now.pod)
 
 
 # What belongs to nothing
 
 
-async def _orphans(node: Node, live: dict[str, int], run: set[str]) -> None:
+async def _orphans(node: Node, shims: list[str], run: set[str]) -> None:
     records = node.records
-    stray = [pod for pod in live if pod not in records.sandboxes]
+    stray = [pod for pod in shims if pod not in records.sandboxes]
     await _each(_call_stop(node, pod) for pod in stray)
     layers = set(podfiles.listed(f"{node.settings.root}/images/containers"))
     known = {name for one in records.containers.values() for name in (one.id, *one.volumes)}

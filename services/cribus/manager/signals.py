@@ -1,5 +1,6 @@
 """Stop signals: CRI's enumeration, an image's StopSignal, and what kill(2) takes."""
 
+import functools
 import signal
 
 from cribus.api.cri.values import Signal
@@ -39,6 +40,7 @@ def number(name: str) -> int:
         raise InvalidArgument(f"there is no signal {name!r}; an example of a good one is SIGTERM") from error
 
 
+@functools.cache
 def as_cri(name: str) -> Signal:
     """The signal in CRI's enumeration."""
     wanted = number(name)

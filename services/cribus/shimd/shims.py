@@ -24,6 +24,9 @@ READY = 20.0  # seconds within which a shim must answer on the bus
 _CHECK = 10.0  # seconds between looks whether a live shim still answers
 _STOPPED = 3  # looks in a row that find a shim stopped: then it hangs
 _REAPED = 0.2  # seconds in which a dead shim is reaped, so that the kernel tells how it ended
+_FEW = 16  # shims that are started at once, whoever else comes up
+_AT_ONCE = 32  # that are started together, of more
+_ALONE = 2.0  # seconds for the manager to ask for the first
 _YOUNG = 1.0  # seconds: one that dies younger than this may die again
 _FREE = 2  # deaths in a row that are followed by a start at once
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0  # seconds, doubled from death to death
@@ -49,6 +52,7 @@ class _Post:
         self.how = ""  # why it was killed, if it was
         self.task: asyncio.Task[None] | None = None
         self.lost: _Lost | None = None  # the shim before, until its successor is ready
+        self.may = asyncio.Event()  # begin; until then shims of others go first
         self.order = pod  # what the next shim is told (shim/__main__.py)
 
     def lose(self, lost: "_Lost | None") -> None:
@@ -86,23 +90,52 @@ class Shims:
         self._spawn = spawn
         self._tell = tell
         self._posts: dict[str, _Post] = {}
+        self._go = asyncio.Event()
+        self._many: asyncio.Task[None] | None = None
 
     async def adopt(self) -> None:
         """Find the shims that live, start those that should. Returns when all of the former are found, and
-        those that nobody can find any more have ended."""
+        those that nobody can find any more have ended.
+
+        Many that start would keep everybody else from the processors just when the node comes up. They wait
+        until the first is asked for: then the manager answers. Nothing is lost meanwhile.
+        """
         wanted = self._roster.wanted()
         found = await asyncio.gather(*(adopt.find(self._roster.folder(pod)) for pod in wanted))
         known = {shim.pid for shim in found if shim is not None}
         await asyncio.gather(*(_ended(shim) for shim in adopt.lost(self._roster.run, known)))
         taken = self._roster.taken() if len(known) < len(wanted) else {}
         for pod, shim in zip(wanted, found, strict=True):
-            post = self._open(pod, shim)
+            post = self._open(pod, shim, now=shim is not None)
             if shim is None:
                 post.lose(_Lost(0, -1, "it was gone when shimd started"))
                 post.order = "\n".join([pod, *(taken.get(pod) or [""])])
+        waiting = [post for post in self._posts.values() if not post.may.is_set()]
+        if len(waiting) > _FEW:
+            self._many = asyncio.create_task(self._one_after_another(waiting), context=Context())
+            return
+        for post in waiting:
+            post.may.set()
 
-    def _open(self, pod: str, found: Shim | None) -> _Post:
+    async def _one_after_another(self, posts: list[_Post]) -> None:
+        room = asyncio.Semaphore(_AT_ONCE)
+
+        async def begun(post: _Post) -> None:
+            async with room:
+                post.may.set()
+                await _pause(post.ready, READY)
+
+        await _pause(self._go, _ALONE)
+        await asyncio.gather(*(begun(post) for post in posts))
+
+    def waiting(self) -> list[str]:
+        """Pods whose shims will be started without being asked for."""
+        return [pod for pod, post in self._posts.items() if not post.may.is_set()]
+
+    def _open(self, pod: str, found: Shim | None, *, now: bool = True) -> _Post:
         post = self._posts[pod] = _Post(pod)
+        if now:
+            post.may.set()
         if found is not None:
             self._take(post, found)
             post.ready.set()
@@ -117,6 +150,9 @@ class Shims:
             with _WANTED.of(pod):
                 self._roster.want(pod)
             post = self._open(pod, None)
+        elif not post.may.is_set():
+            self._go.set()
+            post.may.set()
         try:
             async with asyncio.timeout(READY):
                 with _UP.of(pod):
@@ -140,6 +176,7 @@ class Shims:
 
     async def _close(self, post: _Post) -> None:
         post.ending.set()
+        post.may.set()
         if post.shim is not None:
             post.shim.kill()
         if post.task is not None:
@@ -165,6 +202,7 @@ class Shims:
     async def close(self) -> None:
         """Watch no longer; the shims live on."""
         tasks = [post.task for post in self._posts.values() if post.task is not None]
+        tasks += [self._many] if self._many is not None else []
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -172,6 +210,7 @@ class Shims:
     async def _keep(self, post: _Post) -> None:
         """A shim for this pod, again and again, until it is to end."""
         deaths = 0
+        await post.may.wait()
         try:
             while not post.ending.is_set():
                 begun = time.monotonic()

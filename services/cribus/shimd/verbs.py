@@ -16,7 +16,7 @@ def table(shims: Shims) -> Table:
         return Empty()
 
     async def every(request: Empty) -> shimd.Shims:
-        return shimd.Shims(pids=shims.pids())
+        return shimd.Shims(pids=shims.pids(), waiting=shims.waiting())
 
     return {shimd.START_SHIM: start, shimd.STOP_SHIM: stop, shimd.LIST_SHIMS: every}
 

@@ -367,3 +367,7 @@ def delete(*parts: str) -> None:
 
 def overwrite(text: str, *parts: str) -> None:
     Path(*parts).write_text(text)
+
+
+def read(*parts: str) -> bytes:
+    return Path(*parts).read_bytes()

@@ -5,19 +5,20 @@ from typing import Any
 
 import msgspec
 import pytest
-from cribus.api import events
+from cribus.api import events, executor, shimd
 from cribus.errors import Unavailable
 from cribus.manager import sandbox_stop
 from cribus.manager.reconcile import reconcile
 from cribus.manager.records import Container, Records, Sandbox, State
 
-from tests.unit.manager.conftest import Run, World, failing, listed, make, overwrite
+from tests.unit.manager.conftest import Run, World, delete, failing, listed, make, overwrite, read
 
 
 async def again(world: World) -> Records:
     """The manager is killed and starts."""
     node = await world.restart()
-    await reconcile(node)
+    rest = await reconcile(node)
+    await rest()
     return node.records
 
 
@@ -267,5 +268,123 @@ def test_a_kill_at_every_write_of_a_pods_life(world: World, run: Run) -> None:
             assert not world.runs()
         await asyncio.gather(*world.later)
         assert events.SANDBOX_STOPPED in world.node.records.sandboxes[pod].told
+
+    run(story())
+
+
+def test_many_shims_that_start_anyway_cost_one_word(world: World, run: Run) -> None:
+    """The sign that the manager answers; 500 calls would cost as much as 500 shims."""
+
+    async def story() -> None:
+        pods = [await world.pod(f"pod-{k}") for k in range(20)]
+        world.answers["shimd.list_shims"] = lambda request: shimd.Shims(pids={}, waiting=pods)
+        world.asked.clear()
+        await again(world)
+        assert [request.pod for name, request in world.asked if name == "shimd.start_shim"] == [pods[0]]
+
+    run(story())
+
+
+def test_what_can_be_seen_does_not_wait_for_shims(world: World, run: Run) -> None:
+    async def story() -> None:
+        pod = await world.pod()
+        world.shims.clear()
+        node = await world.restart()
+        rest = await reconcile(node)
+        assert node.records.sandboxes[pod].state is State.READY
+        assert not world.shims
+        await rest()
+        assert set(world.shims) == {pod}
+
+    run(story())
+
+
+def test_what_no_shim_knows_of_is_taken_again(world: World, run: Run) -> None:
+    """Also what has ended since: its last words may still be in its pipes. Not what was never started."""
+
+    async def story() -> None:
+        pod = await world.pod()
+        id, idle, over = await world.running(pod), await world.created(pod, "idle"), await world.running(pod, "over")
+        known = await world.running(pod, "known")
+        overwrite("{}", world.node.container_dir(known), "take.json")
+        world.silent = True
+        world.exit(over, 3)
+        world.asked.clear()
+        await again(world)
+        taken = [request.container for name, request in world.asked if name == "shim.take"]
+        assert sorted(taken) == sorted([id, over])
+        assert idle not in taken
+
+    run(story())
+
+
+def test_files_that_were_lost_or_spoilt_are_made_again(world: World, run: Run) -> None:
+    async def story() -> None:
+        pod = await world.pod()
+        id, idle = await world.running(pod), await world.created(pod, "idle")
+        specs = [world.node.kept.spec(one) for one in (id, idle)]
+        delete(world.node.pod_dir(pod), "hosts")
+        delete(world.node.container_dir(id), "config.json")
+        overwrite('{"cut', world.node.container_dir(idle), "config.json")
+        await again(world)
+        assert "hosts" in listed(world.node.pod_dir(pod))
+        assert [read(world.node.container_dir(one), "config.json") for one in (id, idle)] == specs
+
+    run(story())
+
+
+def test_a_copy_that_was_lost_is_made_again(world: World, run: Run) -> None:
+    async def story() -> None:
+        pod = await world.pod()
+        id = await world.running(pod)
+        spec = world.node.kept.spec(id)
+        for one in (pod, id):
+            world.node.kept.drop(one)
+        await again(world)
+        assert world.node.kept.ids() == sorted([pod, id])
+        assert world.node.kept.spec(id) == spec
+
+    run(story())
+
+
+def test_how_one_ended_outlives_its_keeper_and_the_records(world: World, run: Run) -> None:
+    async def story() -> None:
+        pod = await world.pod()
+        id = await world.running(pod)
+        world.exit(id, 9)
+        await asyncio.gather(*world.later)
+        await sandbox_stop.to_not_ready(world.node, world.node.records.sandboxes[pod])
+        world.store.data.clear()
+        records = await again(world)
+        assert (records.containers[id].state, records.containers[id].exit_code) == (State.EXITED, 9)
+        assert records.sandboxes[pod].state is State.NOTREADY
+
+    run(story())
+
+
+def test_a_pod_whose_container_runs_is_there_whatever_its_directory_says(world: World, run: Run) -> None:
+    async def story() -> None:
+        pod = await world.pod()
+        id = await world.running(pod)
+        world.pods.clear()
+        records = await again(world)
+        assert records.sandboxes[pod].state is State.READY
+        assert records.containers[id].state is State.RUNNING
+
+    run(story())
+
+
+def test_a_directory_that_outlived_the_boot_is_no_pod(world: World, run: Run) -> None:
+    async def story() -> None:
+        pod = await world.pod()
+        id = await world.running(pod)
+        world.exit(id, 0)
+        world.states[id] = executor.State(container=id, pod=pod, status="stopped")
+        world.answers["executor.states"] = lambda request: executor.States(
+            containers=list(world.states.values()), pods=[pod], dead=[pod]
+        )
+        records = await again(world)
+        assert records.sandboxes[pod].state is State.NOTREADY
+        assert not world.runs()
 
     run(story())

@@ -260,3 +260,43 @@ def test_one_that_nobody_can_find_ends(place: Place, monkeypatch: pytest.MonkeyP
         assert place.started[0].wait(5) == -signal.SIGKILL
 
     place.play(scenario)
+
+
+def test_many_wait_until_the_first_is_asked_for(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_FEW", 2)
+    monkeypatch.setattr(room, "_AT_ONCE", 2)
+
+    async def scenario(place: Place) -> None:
+        pods = [f"pod{k}" for k in range(5)]
+        for pod in pods:
+            place.roster.want(pod)
+        await place.shims.adopt()
+        assert sorted(place.shims.waiting()) == pods
+        assert place.started == []
+        assert await place.shims.start("pod3") == place.started[0].pid
+        await started(place, 5)
+        await asyncio.gather(*(place.shims.start(pod) for pod in pods))
+        assert len(place.started) == 5
+        assert place.shims.waiting() == []
+        for pod in pods:
+            await place.shims.stop(pod)
+
+    place.play(scenario)
+
+
+def test_many_do_not_wait_for_ever(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_FEW", 1)
+    monkeypatch.setattr(room, "_ALONE", 0.01)
+
+    async def scenario(place: Place) -> None:
+        for pod in ("a", "b", "c"):
+            place.roster.want(pod)
+        await place.shims.adopt()
+        await place.shims.stop("c")
+        await started(place, 2)
+        assert place.shims.waiting() == []
+        for pod in ("a", "b"):
+            await place.shims.stop(pod)
+        assert len(place.started) == 2, "one that was stopped meanwhile is not started"
+
+    place.play(scenario)
