@@ -117,6 +117,7 @@ def adopted(side: Cribus, pods: list[Pod]) -> dict[str, float]:
     when("shims", lambda: not _without(side, missing))
     up.wait()
     client.close()
+    found["reconcile"] = _reconciled(side)
     found |= {f"{name} ready": round(at - wall, 2) for name, at in _ready(side, wall).items()}
     return found
 
@@ -152,6 +153,13 @@ def _ready(side: Cribus, since: float) -> dict[str, float]:
                 at = time.mktime(time.strptime(said["time"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone
                 found[service] = at + float(said["time"][19:-1])
     return {name: at for name, at in found.items() if at >= since - 0.01}
+
+
+def _reconciled(side: Cribus) -> float:
+    """Seconds in which the manager, when it last started, made records agree with what runs."""
+    lines = (side.node.root / "log" / "manager.log").read_text().splitlines()
+    said = [json.loads(line) for line in lines if '"records agree"' in line]
+    return float(said[-1]["seconds"])
 
 
 if __name__ == "__main__":
