@@ -85,6 +85,8 @@ def restore(request: "dict[str, Any]", fds: list[int]) -> int:
         text = failure.message if isinstance(failure, Failed) else reason(failure)
         files.write_atomic(request["said"], text.encode(errors="replace"))
         return 1
+    if request["no_new_privs"]:  # which criu 3.17 does not bring back; all that it makes inherits it
+        linux_process.prctl(linux_process.PR_SET_NO_NEW_PRIVS, 1)
     _execute(request, dict(zip(request["inherit"], fds, strict=True)))
     return process.NOT_EXECUTABLE
 

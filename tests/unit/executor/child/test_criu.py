@@ -54,6 +54,7 @@ def test_restore_runs_criu_beside_a_pattern_of_the_container(tmp_path: Path) -> 
     overlay = {"lowerdir": [f"{tmp_path}/lower"], "upperdir": f"{tmp_path}/upper", "workdir": f"{tmp_path}/work"}
     how = {"recursive": True, "set": 0, "clear": 0, "deep_set": 0, "propagation": [], "mapped": False}
     script = f"cat {tmp_path}/pattern/data/file >&11; ls {tmp_path}/rootfs/data {tmp_path}/pattern/proc >&12"
+    script += "; grep NoNewPrivs /proc/self/status >&12"
     read, write = os.pipe()
     null = os.open("/dev/null", os.O_RDONLY)
     request = {
@@ -64,6 +65,7 @@ def test_restore_runs_criu_beside_a_pattern_of_the_container(tmp_path: Path) -> 
         "bare": [["propagation", mount.MS_PRIVATE | mount.MS_REC], ["overlay", f"{tmp_path}/rootfs", overlay, []]],
         "mounts": [["bind", f"{tmp_path}/volume", "/data", how], ["filesystem", "proc", "/proc", ["proc", 0, ""]]],
         "readonly": True,
+        "no_new_privs": True,
         "mask": [["mask", ["/proc/fs"], ["/proc/sys"]]],
         "inherit": [10, 11, 12],
         "pattern": f"{tmp_path}/pattern",
@@ -77,7 +79,9 @@ def test_restore_runs_criu_beside_a_pattern_of_the_container(tmp_path: Path) -> 
     os.close(null)
     os.waitpid(pid, 0)
     with os.fdopen(read) as file:
-        assert file.read().startswith("text")
+        said = file.read()
+    assert said.startswith("text")
+    assert said.endswith("NoNewPrivs:\t1\n")
     places = [line.split(" ")[4:6] for line in (tmp_path / "expected").read_text().splitlines()]
     below = {place.removeprefix(f"{tmp_path}/pattern"): options for place, options in places if "/pattern" in place}
     assert sorted(below) == ["", "/data", "/proc", "/proc/fs", "/proc/sys"]
