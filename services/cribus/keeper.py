@@ -11,6 +11,8 @@ Protocol, SEQPACKET on `keeper.sock` in the container's run directory, one reque
     put NAME   +1 fd   → "ok"; replaces what had that name
     keep NAMES +fds    → nothing; as put, for several names, one a line
     drop NAMES         → nothing; closes these, and with a name that ends in "." all that begin so
+    drop @PROGRAM N    → nothing; from here on this is generation N of a program (pulse.py). One that has a
+                         successor, here or on the node's page, is heard no longer: its connection is closed
     end                → "ok"; everything is closed, and the keeper ends once init has
 
     pidfd    of init                        sync     read end of init's error pipe
@@ -47,6 +49,7 @@ import socket
 import sys
 import time
 
+from cribus import pulse
 from cribus.linux import fds as descriptors
 from cribus.linux import files, namespaces, process
 from cribus.steps import Step
@@ -174,6 +177,14 @@ def stand_in(run: int, ready: int, hold: "dict[str, int]") -> None:
     _Store(run, listener, _Init(0, hold["pidfd"], None), hold).serve()
 
 
+def introduce(sock: socket.socket) -> None:
+    """Say to a keeper as which generation of which program we speak. One of a version that does not know the word
+    takes it for a name that it does not hold. Raises OSError."""
+    program, generation = pulse.mark()
+    if generation:
+        descriptors.send(sock, b"drop @%s %d" % (program.encode(), generation))
+
+
 def _more_files() -> None:
     """Than usual may be open here: after init was made, which has the limits of its spec."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -189,6 +200,8 @@ class _Store:
         self._init = init
         self._hold = {**hold, "pidfd": init.pidfd}
         self._clients: dict[int, socket.socket] = {}
+        self._speakers: dict[int, tuple[str, int]] = {}  # a client → generation of a program
+        self._newest: dict[str, int] = {}
         self._ending = False
         self._exit = b""  # what exit.json says
         os.fchdir(run)
@@ -223,6 +236,7 @@ class _Store:
     def _forget(self, client: socket.socket) -> None:
         self._poll.unregister(client)
         del self._clients[client.fileno()]
+        self._speakers.pop(client.fileno(), None)
         client.close()
 
     def _reap(self, events: int) -> None:
@@ -289,10 +303,14 @@ class _Store:
         try:
             while client.fileno() in self._clients and not self._ending:
                 data, fds = descriptors.recv(client)
-                if data:
+                if data.startswith(b"drop @"):
+                    self._introduced(client, data)
+                if data and not self._past(client):
                     self._do(client, data, fds)
-                else:
-                    self._forget(client)
+                    continue
+                for fd in fds:
+                    os.close(fd)
+                self._forget(client)
         except BlockingIOError:
             return
         except OSError:  # a client that died or does not read is no concern of the container's
@@ -300,6 +318,18 @@ class _Store:
             return
         if self._ending:
             self._end()
+
+    def _introduced(self, client: socket.socket, data: bytes) -> None:
+        program, _, number = data.decode(errors="replace").removeprefix("drop @").partition(" ")
+        if number.isdigit():
+            self._speakers[client.fileno()] = (program, int(number))
+            of_node = pulse.Page(f"/proc/self/fd/{self._run}/../..").generation(program)
+            self._newest[program] = of_node or max(int(number), self._newest.get(program, 0))
+
+    def _past(self, client: socket.socket) -> bool:
+        """Whether it is a process that has a successor: it may want what no longer holds."""
+        program, generation = self._speakers.get(client.fileno(), ("", 0))
+        return generation != self._newest.get(program, 0)
 
     def _do(self, client: socket.socket, data: bytes, fds: list[int]) -> None:
         word, _, rest = data.decode(errors="replace").partition(" ")

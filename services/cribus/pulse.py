@@ -1,7 +1,8 @@
 """The page that all processes of a node share: the generation of each program, and its signs of life.
 
-A generation is how often a program was started: who starts it writes the number here first and hands it
-over in $CRIBUS_GENERATION. A process whose number is not the one on the page has a successor, and may do
+A generation is a number that grows with each start of a program: who starts it writes it here first and hands
+it over in $CRIBUS_GENERATION. The first is the time since the boot, so that none comes twice where somebody
+deleted the page. A process whose number is not the one on the page has a successor, and may do
 nothing any more: it ends itself (`checked`), and whoever serves refuses it (`stale`).
 
 A sign of life is the moment of the last one, written about once a second by the program's own loop:
@@ -18,6 +19,7 @@ is seen whole or not at all. Nothing of it outlives a boot: neither does any pro
 Loads next to nothing: fork servers and what they fork use it too.
 """
 
+import contextlib
 import mmap
 import os
 import signal
@@ -119,14 +121,14 @@ class Page:
         return [name.decode() for name in found if name]
 
     def generation(self, name: str) -> int:
-        """How often it was started; 0 when nobody counts."""
+        """That of its last start; 0 when nobody counts."""
         return self._get(name, _GENERATION)
 
     def begin(self, name: str) -> int:
         """It is about to be started: its new generation. From here on the process before it is fenced."""
         self._slot(name, add=True)
         self._set(name, _BEAT, 0)
-        self._set(name, _GENERATION, self.generation(name) + 1)
+        self._set(name, _GENERATION, max(self.generation(name) + 1, _first()))
         return self.generation(name)
 
     def beat(self, name: str) -> int:
@@ -172,6 +174,11 @@ class Page:
         self._set(name, _TOLD, count)
 
 
+def _first() -> int:
+    """More than any generation that was before: nobody is started a thousand times a second."""
+    return int(time.monotonic() * 1000)
+
+
 class Own:
     """This process, as one generation of a program; 0: of none, which nobody replaces."""
 
@@ -189,7 +196,8 @@ class Own:
         """End this process at once when it has a successor."""
         if not self.current():
             text = f"{self.name}: generation {self.generation} has a successor; ending\n"
-            os.write(2, text.encode())
+            with contextlib.suppress(OSError):  # nobody may read any more what it says
+                os.write(2, text.encode())
             os._exit(FENCED)
 
     def beat(self) -> None:
@@ -208,10 +216,16 @@ def checked() -> None:
         own.check()
 
 
+def mark() -> tuple[str, int]:
+    """As which generation of which program this process speaks; ("", 0): as none, which nobody replaces."""
+    return (own.name, own.generation) if own is not None and own.generation else ("", 0)
+
+
 def stale(name: str, generation: int) -> bool:
     """Whether a message of this generation of a program is of a process that has a successor."""
-    if not generation or own is None:
+    if not generation or own is None or own.page.generation(name) in (0, generation):
         return False
+    own.page.refresh()  # nobody is refused because of a page that is no longer the node's
     return own.page.generation(name) not in (0, generation)
 
 
@@ -231,18 +245,15 @@ def begin(run: str, name: str) -> Own:
     return own
 
 
-def keep(run: str, name: str) -> Own:
-    """`begin`, and give signs of life as long as the running loop of asyncio turns."""
-    import asyncio
-
-    loop = asyncio.get_running_loop()
+def keep(run: str, name: str, later: "Callable[[float, Callable[[], None]], object]") -> Own:
+    """`begin`, and give signs of life as long as the loop turns whose call_later this is."""
     one = begin(run, name)
 
     def beat() -> None:
         one.beat()
         for look in one.looks:
             look()
-        loop.call_later(EVERY, beat)
+        later(EVERY, beat)
 
     beat()
     return one

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"tests.chaos.{one}" for one in ("cases", "leaks", "lives", "news", "operations", "recovery", "world"))
+    *(f"tests.chaos.{one}" for one in ("cases", "leaks", "lives", "news", "operations", "recovery", "scene", "world"))
 )
 
 from tests.chaos import recovery  # noqa: E402 - what is rewritten is imported after that was said

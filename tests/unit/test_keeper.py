@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cribus import keeper
+from cribus import keeper, pulse
 from cribus.linux import fds as descriptors
 from cribus.linux import inotify, process
+from cribus.pulse import Page
 
 
 def init(request: dict[str, object], fds: list[int]) -> int:
@@ -195,6 +196,7 @@ def test_listens_where_its_directory_was_made_again(tmp_path: Path) -> None:
     folder = tmp_path / "c"
     folder.mkdir()
     kept = Kept(folder)
+    kept.ask(b"nonsense")  # who answers has settled
     for _ in range(3):
         assert process.home(kept.pid) == str(folder)
         shutil.rmtree(folder)
@@ -241,3 +243,69 @@ def test_told_to_listen_where_nothing_is(tmp_path: Path) -> None:
     kept.ask(b"end")
     os.waitpid(kept.pid, 0)
     kept.close()
+
+
+def _gone(kept: Kept) -> None:
+    """To its end, by somebody who is heard."""
+    kept.client.close()
+    kept.client = kept.connect()
+    kept.ask(b"end")
+    kept.go()
+    os.waitpid(kept.pid, 0)
+    kept.close()
+
+
+def _names(sock: socket.socket) -> bytes:
+    """What it holds."""
+    descriptors.send(sock, b"get")
+    names, fds = descriptors.recv(sock)
+    for fd in fds:
+        os.close(fd)
+    return names
+
+
+def test_whoever_has_a_successor_is_heard_no_longer(tmp_path: Path) -> None:
+    kept = Kept(tmp_path)
+    try:
+        descriptors.send(kept.client, b"drop @shim 1")
+        assert _names(kept.client)
+        with kept.connect() as second:
+            descriptors.send(second, b"drop @shim 2")
+            assert _names(second)
+            descriptors.send(kept.client, b"end")
+            assert descriptors.recv(kept.client) == (b"", []), "the first is gone for it"
+            assert b"stdout" in _names(second), "and has ended nothing"
+        with kept.connect() as third:
+            descriptors.send(third, b"drop @shim 1")
+            assert descriptors.recv(third) == (b"", [])
+        with kept.connect() as nobody:
+            assert _names(nobody), "who says nothing of itself is heard"
+    finally:
+        _gone(kept)
+
+
+def test_a_program_of_the_node_is_compared_with_the_nodes_page(tmp_path: Path) -> None:
+    run = tmp_path / "containers" / "c"
+    run.mkdir(parents=True)
+    (tmp_path / "supervisor").mkdir()
+    page = Page(str(tmp_path))
+    page.ensure()
+    now = page.begin("executor")
+    kept = Kept(run)
+    try:
+        with kept.connect() as old:
+            descriptors.send(old, b"drop @executor %d" % (now - 1))
+            assert descriptors.recv(old) == (b"", []), "before anybody else had spoken"
+        descriptors.send(kept.client, b"drop @executor %d" % now)
+        assert _names(kept.client)
+    finally:
+        _gone(kept)
+
+
+def test_introduced_by_generation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        keeper.introduce(ours)
+        monkeypatch.setattr(pulse, "own", pulse.Own(Page(str(tmp_path)), "shim", 7))
+        keeper.introduce(ours)
+        assert descriptors.recv(theirs)[0] == b"drop @shim 7"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from nats.aio.msg import Msg
 
-from cribus import log
+from cribus import log, pulse
 from cribus.api.verb import A, Empty, Q, Verb
 from cribus.bus import codec, subjects
 from cribus.bus.connection import PATIENCE, RETRY, Connection, nobody, pause
@@ -24,9 +24,10 @@ ADDRESSED_PATIENCE = 1.0  # seconds: one process of many may be gone for good
 class _Waiting:
     """One call in flight: its answer, or the news that nobody serves the verb."""
 
-    __slots__ = ("_answer", "_changed", "nobody", "whole")
+    __slots__ = ("_answer", "_changed", "_verb", "nobody", "whole")
 
-    def __init__(self) -> None:
+    def __init__(self, verb: Verb[Any, Any]) -> None:
+        self._verb = verb
         self._answer = codec.Answer()
         self._changed = asyncio.Event()
         self.whole: dict[str, Any] | None = None
@@ -36,7 +37,9 @@ class _Waiting:
         if nobody(msg):
             self.nobody = True
         else:
-            self.whole = self._answer.feed(msg.data) or self.whole
+            whole = self._answer.feed(msg.data)
+            if whole is not None and codec.counts(self._verb, whole):
+                self.whole = whole
         if self.nobody or self.whole is not None:
             self._changed.set()
 
@@ -59,14 +62,17 @@ async def call(connection: Connection, verb: Verb[Q, A], request: Q, target: tup
     """
     id, timeout = target
     until, deadline = codec.within(timeout)
+    program, generation = pulse.mark()
     meta = codec.Meta(
         id=uuid.uuid4().hex,
         trace=log.current("trace") or uuid.uuid4().hex[:16],
         sender=connection.sender,
         until=until,
         deadline=deadline,
+        program=program,
+        generation=generation,
     )
-    waiting = _Waiting()
+    waiting = _Waiting(verb)
     connection.answers[meta.id] = waiting.feed
     try:
         async with asyncio.timeout(timeout):

@@ -1,6 +1,7 @@
 """Packing and unpacking, here alone: msgpack on the wire, msgspec structures in the code.
 
-A request is a map {id, n, deadline, trace, from, body}, an answer {code, message, body}. An answer
+A request is a map {id, n, deadline, trace, from, body}, an answer {code, message, body}; both say of which
+generation of their sender they are. An answer
 that is larger than one message may be goes as parts {part, of, chunk}, whose chunks, joined, are
 the packed answer. Slim: the shim loads this.
 """
@@ -11,8 +12,9 @@ from typing import Any, TypeVar
 import msgpack
 import msgspec
 
-from cribus.api.verb import Message
-from cribus.errors import CribusError, Internal, InvalidArgument, from_code
+from cribus import pulse
+from cribus.api.verb import Message, Verb
+from cribus.errors import CribusError, FailedPrecondition, Internal, InvalidArgument, from_code
 
 MAX_PAYLOAD = 700 << 10  # bytes; nats-server refuses 1 MiB and more
 M = TypeVar("M", bound=Message)
@@ -21,7 +23,8 @@ M = TypeVar("M", bound=Message)
 class Meta(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What travels with a request. `until` is its deadline, ns of the host's monotonic clock, 0 for none:
     caller and server are on one host, and its other clock may be set meanwhile. `deadline` is the same in ns
-    since the epoch, for versions that do not know `until`. `n` counts sendings."""
+    since the epoch, for versions that do not know `until`. `n` counts sendings.
+    `generation` of `program` sends it, 0 for one that nobody counts (pulse.py)."""
 
     id: str = ""
     n: int = 1
@@ -29,6 +32,8 @@ class Meta(msgspec.Struct, kw_only=True, omit_defaults=True):
     deadline: int = 0
     trace: str = ""
     sender: str = ""
+    program: str = ""
+    generation: int = 0
 
     @property
     def late(self) -> bool:
@@ -99,14 +104,20 @@ def unpack_request(data: bytes) -> tuple[Meta, Any]:
 
 def pack_reply(message: Message) -> list[bytes]:
     """An answer, as the payloads of one or more messages."""
-    return _parts(pack({"code": "", "body": from_message(message)}))
+    return _parts(pack({"code": "", "body": from_message(message), **_generation()}))
+
+
+def _generation() -> dict[str, int]:
+    """Of the process that answers; absent where nobody counts."""
+    _, generation = pulse.mark()
+    return {"generation": generation} if generation else {}
 
 
 def pack_error(error: BaseException) -> list[bytes]:
     """A failure as an answer. What is no CribusError is a defect of ours, and says so."""
     if not isinstance(error, CribusError):
         error = Internal(f"{type(error).__name__}: {error}")
-    return _parts(pack({"code": error.code, "message": error.message}))
+    return _parts(pack({"code": error.code, "message": error.message, **_generation()}))
 
 
 def _parts(data: bytes) -> list[bytes]:
@@ -135,6 +146,18 @@ class Answer:
             return None
         joined: dict[str, Any] = unpack(b"".join(self._chunks[k] for k in range(outer["of"])))
         return joined
+
+
+def counts(verb: Verb[Any, Any], answer: dict[str, Any]) -> bool:
+    """Whether an answer is of the process that serves now, or of one before it that cannot be asked again: what was
+    done once counts, whoever has the place now."""
+    return not (verb.repeatable and pulse.stale(verb.service, answer.get("generation", 0)))
+
+
+def refuse_stale(meta: Meta) -> None:
+    """Raises FailedPrecondition when whoever sent this request has a successor: it may want what no longer holds."""
+    if pulse.stale(meta.program, meta.generation):
+        raise FailedPrecondition(f"generation {meta.generation} of {meta.program} has a successor; nothing was done")
 
 
 def result(kind: type[M], answer: dict[str, Any]) -> M:

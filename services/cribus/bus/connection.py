@@ -18,6 +18,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
+from cribus import pulse
 from cribus.bus import subjects
 from cribus.errors import Unavailable
 
@@ -138,7 +139,8 @@ class Connection:
             take(msg)
 
     async def send(self, subject: str, data: bytes, reply: str = "") -> bool:
-        """Publish now or not at all: False while the bus is away."""
+        """Publish now or not at all: False while the bus is away. A process that has a successor says nothing more."""
+        pulse.checked()
         if not self.up.is_set():
             return False
         try:

@@ -23,7 +23,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
-from cribus import log
+from cribus import log, pulse
 from cribus.api.verb import Verb
 from cribus.bus import codec
 from cribus.bus.connection import Connection
@@ -77,8 +77,10 @@ class Server:
 
     async def on_message(self, msg: Msg) -> None:
         """Take one request; its work goes on in a task."""
+        pulse.checked()
         try:
             meta, body = codec.unpack_request(msg.data)
+            codec.refuse_stale(meta)
         except CribusError as error:
             await self._answer(msg.reply, codec.pack_error(error))
             return
@@ -251,7 +253,7 @@ async def serve(connection: Connection, tables: Tables) -> AsyncIterator[Server]
     server = Server(connection, tables)
     subscription = await connection.nats.subscribe(
         f"cribus.{connection.node}.{connection.service}.*",
-        queue=connection.service,
+        queue=_queue(connection.service),
         cb=server.on_message,
         pending_msgs_limit=-1,
         pending_bytes_limit=-1,
@@ -262,6 +264,13 @@ async def serve(connection: Connection, tables: Tables) -> AsyncIterator[Server]
     finally:
         await _unlisten(connection, subscription)
         await server.drain()
+
+
+def _queue(service: str) -> str:
+    """The queue group of a service, whose members share the requests: a process that hangs, and is still connected,
+    must get none of its successor's."""
+    _, generation = pulse.mark()
+    return f"{service}.{generation}" if generation else service
 
 
 async def _unlisten(connection: Connection, subscription: Subscription) -> None:

@@ -88,7 +88,7 @@ class _Asking:
             self._wait(RETRY, self._nobody)
             return
         whole = self._answer.feed(message.payload)
-        if whole is None:
+        if whole is None or not codec.counts(self._verb, whole):
             return
         try:
             result = codec.result(self._verb.answer, whole)

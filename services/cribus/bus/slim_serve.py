@@ -83,6 +83,7 @@ class Server:
         """One request, as a subscription brings it."""
         try:
             meta, body = codec.unpack_request(message.payload)
+            codec.refuse_stale(meta)
         except CribusError as error:
             self._answer(message.reply, codec.pack_error(error))
             return

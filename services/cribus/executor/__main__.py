@@ -34,7 +34,7 @@ async def main(server: forkserver.Server) -> int:
     settings = config.load()
     log.setup("executor", node=settings.node, level=settings.log_level)
     pulse.alone(settings.run, "executor")
-    own = pulse.keep(settings.run, "executor")
+    own = pulse.keep(settings.run, "executor", asyncio.get_running_loop().call_later)
     own.looks.append(server.look)
     tree = open_tree(settings.cgroups.driver, settings.cgroups.root)
     node = Node(settings.run, server, tree, host.look())
@@ -42,6 +42,7 @@ async def main(server: forkserver.Server) -> int:
     node.kept = Kept(settings.root)
     server.on_orphan = functools.partial(state.orphaned, node)
     own.looks.append(Keepers(node).look)
+    state.claim(settings.run)
     await containers.adopt(node)
     async with service.connect(settings, "executor") as bus, bus.serve(verbs.table(node)):
         node.keepers.ahead.fill()

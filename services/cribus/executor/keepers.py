@@ -5,10 +5,11 @@ import contextlib
 import os
 import socket
 
+from cribus import pulse
 from cribus.errors import Aborted, DeadlineExceeded, FailedPrecondition
 from cribus.executor import ending, waiting
 from cribus.executor.node import Held, Node
-from cribus.keeper import ALIVE, SOCKET
+from cribus.keeper import ALIVE, SOCKET, introduce
 from cribus.linux import fds as descriptors
 from cribus.linux import process
 
@@ -147,8 +148,10 @@ async def _asked(bundle: str, request: bytes, fds: list[int]) -> bool:
         return False
     with sock:
         try:
+            introduce(sock)
             descriptors.send(sock, request, fds)
             data, _ = await waiting.receive(sock, 0, _PATIENCE)
         except (OSError, TimeoutError):
-            return False
+            data = b""
+    pulse.checked()  # else it was right not to listen
     return data == b"ok"

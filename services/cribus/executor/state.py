@@ -5,6 +5,7 @@ only when pid and start time both match.
 """
 
 import contextlib
+import functools
 import json
 import os
 import time
@@ -19,6 +20,7 @@ from cribus.errors import NotFound
 from cribus.executor.node import Node
 from cribus.keeper import EXIT
 from cribus.linux import files, process
+from cribus.staging import Staging
 
 FIFO = "start"
 FILE = "state.json"
@@ -51,8 +53,19 @@ def load(bundle: str) -> Record | None:
         return None
 
 
+@functools.cache
+def _files(run: str) -> Staging:
+    return Staging(run)
+
+
+def claim(run: str) -> None:
+    """From here on no executor before us writes down anything. Raises OSError."""
+    _files(run).claim()
+
+
 def save(bundle: str, record: Record) -> None:
-    files.write_atomic(f"{bundle}/{FILE}", msgspec.json.encode(record))
+    """Raises OSError, FileNotFoundError when the container's run directory is gone."""
+    _files(os.path.dirname(os.path.dirname(bundle))).write(f"{bundle}/{FILE}", msgspec.json.encode(record), 0o644)
 
 
 def changed(bundle: str, record: Record, **fields: Any) -> Record:

@@ -15,7 +15,7 @@ async def main() -> None:
     """Answer at once, and forward as soon as there is a bus."""
     settings = config.load()
     log.setup("gateway", node=settings.node, level=settings.log_level)
-    pulse.keep(settings.run, "gateway")
+    pulse.keep(settings.run, "gateway", asyncio.get_running_loop().call_later)
     late = Late()
     streaming = Streaming(late.call, late.lines)
     tls = streaming_server.tls(settings.gateway.streaming_certificate, settings.gateway.streaming_key)

@@ -23,7 +23,7 @@ async def main(server: forkserver.Server) -> int:
     settings = config.load()
     log.setup("images", node=settings.node, level=settings.log_level)
     pulse.alone(settings.run, "images")
-    pulse.keep(settings.run, "images").looks.append(server.look)
+    pulse.keep(settings.run, "images", asyncio.get_running_loop().call_later).looks.append(server.look)
     threads = ThreadPoolExecutor(8, thread_name_prefix="images")
     asyncio.get_running_loop().set_default_executor(threads)
     async with service.connect(settings, "images") as bus:

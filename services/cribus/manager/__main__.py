@@ -27,7 +27,7 @@ async def main() -> None:
     settings = config.load()
     log.setup("manager", node=settings.node, level=settings.log_level)
     pulse.alone(settings.run, "manager")
-    own = pulse.keep(settings.run, "manager")
+    own = pulse.keep(settings.run, "manager", asyncio.get_running_loop().call_later)
     news: asyncio.Queue[events.Event] = asyncio.Queue()
     own.looks.append(partial(hangs.look, own.page, news.put_nowait))
     async with service.connect(settings, "manager") as bus:

@@ -8,7 +8,6 @@ Belongs here: nothing that knows what a record says.
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from typing import Protocol
 
 from cribus.errors import ResourceExhausted, Unavailable
 from cribus.kept import whole
-from cribus.manager import podfiles
+from cribus.staging import Staging
 from cribus.steps import Step
 
 LAG = 0.05  # seconds from a change until the KV is told
@@ -42,6 +41,7 @@ class Ledger:
 
     def __init__(self, folder: str, kv: KV, stands: Callable[[str], bool] = lambda key: False) -> None:
         self._folder = folder
+        self._files = Staging(folder)
         self._kv = kv
         self._stands = stands
         self._changed: dict[str, bytes | None] = {}  # what the KV does not have yet; None: removed
@@ -57,6 +57,7 @@ class Ledger:
         Raises Unavailable while the bus is away.
         """
         behind = await self._kv.load_all()
+        self._files.claim()
         self._begin(behind)
         return self._compared(behind)
 
@@ -67,7 +68,7 @@ class Ledger:
         found = self._read()
         for key in [key for key in behind if key not in found and (self._spoilt(key) or self._stands(key))]:
             _logger.warning("a record's file was lost; the KV has it", extra={"key": key})
-            podfiles.write_atomic(self._path(key), behind[key], 0o600)
+            self._files.write(self._path(key), behind[key])
             found[key] = behind[key]
         for key in behind.keys() | found.keys():
             if behind.get(key) != found.get(key):
@@ -76,13 +77,12 @@ class Ledger:
 
     def _begin(self, behind: dict[str, bytes]) -> None:
         """A file for each record of the KV, unless the files say that there is one for every record."""
-        os.makedirs(self._folder, 0o700, exist_ok=True)
         if os.path.exists(f"{self._folder}/{_WHOLE}"):
             return
         for key, value in behind.items():
             if not os.path.exists(self._path(key)):  # else it is of an attempt to do this, or newer
-                podfiles.write_atomic(self._path(key), value, 0o600)
-        podfiles.write_atomic(f"{self._folder}/{_WHOLE}", b"", 0o600)
+                self._files.write(self._path(key), value)
+        self._files.write(f"{self._folder}/{_WHOLE}", b"")
 
     def _read(self) -> dict[str, bytes]:
         found = {}
@@ -92,7 +92,7 @@ class Ledger:
                     data = whole(file.read())
                 if data:
                     found[name.removesuffix(".json")] = data
-            elif name != _WHOLE:  # of a process that was killed while it wrote
+            elif name.endswith(".new"):  # of an earlier version that was killed while it wrote
                 os.unlink(f"{self._folder}/{name}")
         return found
 
@@ -106,8 +106,7 @@ class Ledger:
     async def put(self, key: str, value: bytes) -> None:
         """Write one record. Raises ResourceExhausted when the run directory has no room for it."""
         try:
-            os.makedirs(self._folder, 0o700, exist_ok=True)  # somebody may have emptied the run directory
-            podfiles.write_atomic(self._path(key), value, 0o600)
+            self._files.write(self._path(key), value)
         except OSError as error:
             raise ResourceExhausted(f"{self._folder} takes no record: {error.strerror}; make room there") from error
         _WRITTEN.passed()
@@ -115,8 +114,7 @@ class Ledger:
 
     async def delete(self, key: str) -> None:
         """Remove a record. Idempotent."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path(key))
+        self._files.remove(self._path(key))
         _FORGOTTEN.passed()
         self._follow(key, None)
 

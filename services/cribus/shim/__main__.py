@@ -8,13 +8,13 @@ import signal
 import socket
 from typing import Any
 
-from cribus import steps
+from cribus import pulse, steps
 from cribus.bus.slim import Place, Slim
 from cribus.bus.slim_trace import Trace
 from cribus.errors import FailedPrecondition
 from cribus.linux import fds as descriptors
 from cribus.linux import process
-from cribus.shim import verbs
+from cribus.shim import fence, verbs
 from cribus.shim.door import Door
 from cribus.shim.exits import News
 from cribus.shim.further import Yard
@@ -25,7 +25,6 @@ from cribus.steps import Step
 
 SERVICE = "shim"
 ORDERED = 10.0  # seconds between two looks whether the pod still is in the roster
-ORDER = "shim.json"  # in the pod's run directory: this pod should have a shim (shimd/roster.py)
 _CLAIMED = Step("shim.begin.claimed")
 _CONTINUED = Step("shim.begin.continued")
 _UP = Step("shim.begin.up")
@@ -35,8 +34,8 @@ def main(request: dict[str, Any], fds: list[int]) -> int:
     """A shim's whole life. `request`: {"run", "node", "url", "credentials": path, "orders": index of a
     SEQPACKET socket}.
 
-    On that socket comes one packet, a pod's id with the write end of a pipe, to which one byte is
-    written when the pod's shim answers on the bus. If who orders knows them, the ids of the containers
+    On that socket comes one packet, a pod's id and the shim's generation, with the write end of a pipe, to which
+    one byte is written when the pod's shim answers on the bus. If who orders knows them, the ids of the containers
     that earlier shims of the pod may have had follow, one a line. It may come at once, or long after this process
     has connected to the bus; without one, when the other end closes, the process ends.
 
@@ -84,7 +83,11 @@ class _Life:
         said, passed = descriptors.recv(self._orders, 1)
         self._orders.close()
         if said:
-            pod, *containers = said.decode().split("\n")
+            order, *containers = said.decode().split("\n")
+            pod, generation = order.split()
+            self._pod = pod
+            pulse.own = fence.Own(pulse.Page(self._run), f"{self._run}/pods/{pod}", int(generation))
+            signal.signal(signal.SIGCONT, lambda *_: pulse.checked())  # it was stopped, perhaps too long
             self._begin(pod, passed[0], [id for id in containers if id] if containers else None)
         else:
             self._loop.stop()
@@ -92,7 +95,6 @@ class _Life:
     def _begin(self, pod: str, ready: int, among: list[str] | None) -> None:
         """Be the shim of this pod. Raises FailedPrecondition when it has one."""
         loop, slim, folder = self._loop, self._slim, f"{self._run}/pods/{pod}"
-        self._pod = pod
         steps.heard = Trace(slim).heard
         process.set_name(f"shim:{pod[:10]}")
         process.set_title(f"shim {self._run} {pod}")
@@ -130,7 +132,8 @@ def _wanted(loop: Loop, path: str) -> bool:
     def look() -> None:
         _wanted(loop, path)
 
-    if not os.path.exists(f"{path}/{ORDER}"):
+    pulse.checked()
+    if fence.ordered(path) is None:
         loop.stop()
         return False
     loop.later(ORDERED, look)

@@ -3,12 +3,14 @@
 The connection stays open, because its end is the news that the keeper has gone.
 """
 
+import contextlib
 import os
 import select
 import socket
 from collections.abc import Iterable
 
 from cribus.errors import Aborted, FailedPrecondition
+from cribus.keeper import introduce
 from cribus.linux import fds as descriptors
 from cribus.shim import memo
 from cribus.shim.memo import Memo
@@ -38,6 +40,8 @@ class Keeper:
         self._sock = sock
         if sock is not None:
             sock.setblocking(False)
+            with contextlib.suppress(OSError):  # it has gone again, which its socket will tell
+                introduce(sock)
 
     def of_sessions(self) -> dict[str, int]:
         """What the sessions that are open now have left here, by its name; the descriptors stay theirs."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from cribus import pulse
 from cribus.api.shim import TAKEN, Take
 from cribus.errors import Aborted, FailedPrecondition, Internal, ResourceExhausted
 from cribus.linux import files
@@ -229,7 +230,9 @@ class Container:
             self._loop.watch(self.keeper.sock.fileno(), READ, self._keeper_said)
 
     def _keeper_said(self, _: int) -> None:
-        """A keeper says nothing unasked: it has gone. While our copies live, another one gets them."""
+        """A keeper says nothing unasked: it has gone, or does not hear us any more, because our successor has
+        come. While our copies live, another one gets them."""
+        pulse.checked()
         assert self.keeper.sock is not None
         self._loop.forget(self.keeper.sock.fileno())
         self.keeper.close()

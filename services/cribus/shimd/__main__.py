@@ -24,7 +24,7 @@ async def main(server: forkserver.Server) -> int:
     settings = config.load()
     log.setup("shimd", node=settings.node, level=settings.log_level)
     pulse.alone(settings.run, "shimd")
-    own = pulse.keep(settings.run, "shimd")
+    own = pulse.keep(settings.run, "shimd", asyncio.get_running_loop().call_later)
     own.looks.append(server.look)
     common = {
         "run": settings.run,

@@ -1,14 +1,15 @@
-"""Which pods should have a shim: those with a `shim.json` in their run directory. The file is the order."""
+"""Which pods should have a shim: those with a `shim.json` in their run directory. The file is the order, and has
+the generation of the shim, which grows with each that is started and fences those before (shim/fence.py)."""
 
 import contextlib
 import os
+import time
 
 import msgspec
 
 from cribus.api.shim import TAKEN, Take
 from cribus.linux import files
-
-ENTRY = "shim.json"
+from cribus.shim.fence import ENTRY, Order, ordered
 
 
 class Roster:
@@ -19,10 +20,13 @@ class Roster:
     def folder(self, pod: str) -> str:
         return f"{self._pods}/{pod}"
 
-    def want(self, pod: str) -> None:
-        """Idempotent. Raises OSError."""
+    def want(self, pod: str) -> int:
+        """The generation of the shim that this pod should have from now on: more than any before, also where somebody
+        deleted the order of that one. Raises OSError."""
         os.makedirs(self.folder(pod), mode=0o711, exist_ok=True)
-        files.write_atomic(f"{self.folder(pod)}/{ENTRY}", b"{}")
+        generation = max((ordered(self.folder(pod)) or 0) + 1, int(time.monotonic() * 1000))
+        files.write_atomic(f"{self.folder(pod)}/{ENTRY}", msgspec.json.encode(Order(generation)))
+        return generation
 
     def drop(self, pod: str) -> None:
         """Idempotent."""

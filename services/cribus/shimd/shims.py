@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import NamedTuple
 
@@ -48,12 +48,13 @@ class _Post:
         self.shim: Shim | None = None
         self.ready = asyncio.Event()
         self.ending = asyncio.Event()
+        self.generation = 0  # of the next shim, if that is written down already
         self.stopped = 0  # so many looks in a row
         self.how = ""  # why it was killed, if it was
         self.task: asyncio.Task[None] | None = None
         self.lost: _Lost | None = None  # the shim before, until its successor is ready
         self.may = asyncio.Event()  # begin; until then shims of others go first
-        self.order = pod  # what the next shim is told (shim/__main__.py)
+        self.taken: Sequence[str] = ()  # what the next shim is told beyond (shim/__main__.py)
 
     def lose(self, lost: "_Lost | None") -> None:
         """Remember the shim that is no more, or forget it."""
@@ -109,7 +110,7 @@ class Shims:
             post = self._open(pod, shim, now=shim is not None)
             if shim is None:
                 post.lose(_Lost(0, -1, "it was gone when shimd started"))
-                post.order = "\n".join([pod, *(taken.get(pod) or [""])])
+                post.taken = taken.get(pod) or [""]
         waiting = [post for post in self._posts.values() if not post.may.is_set()]
         if len(waiting) > _FEW:
             self._many = asyncio.create_task(self._one_after_another(waiting), context=Context())
@@ -148,8 +149,9 @@ class Shims:
         post = self._posts.get(pod)
         if post is None or post.ending.is_set():
             with _WANTED.of(pod):
-                self._roster.want(pod)
+                generation = self._roster.want(pod)
             post = self._open(pod, None)
+            post.generation = generation
         elif not post.may.is_set():
             self._go.set()
             post.may.set()
@@ -232,13 +234,15 @@ class Shims:
             post.ready.set()
             post.lose(None)
             return
-        if not self._roster.wants(post.pod):
-            self._roster.want(post.pod)  # somebody deleted the order; it still holds
-        order, post.order = post.order, post.pod
+        if post.ending.is_set():
+            return
+        # Also where somebody deleted the order: it still holds.
+        generation, post.generation = post.generation or self._roster.want(post.pod), 0
+        taken, post.taken = post.taken, ()
         read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             with _FORKED.of(post.pod):
-                shim = await self._spawn(order, write)
+                shim = await self._spawn("\n".join([f"{post.pod} {generation}", *taken]), write)
         except OSError as error:
             _logger.error("shim cannot be started", extra={"pod": post.pod, "cause": str(error)})
             os.close(read)

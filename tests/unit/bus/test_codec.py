@@ -1,10 +1,13 @@
 import time
+from pathlib import Path
 
 import pytest
-from cribus.api.executor import CreatePod, IdMap, PodCreated
+from cribus import pulse
+from cribus.api.executor import CREATE_POD, EXEC, CreatePod, IdMap, PodCreated
 from cribus.api.shim import ExecSyncDone
 from cribus.bus import codec
-from cribus.errors import InvalidArgument, NotFound, Unknown
+from cribus.errors import FailedPrecondition, InvalidArgument, NotFound, Unknown
+from cribus.pulse import Own, Page
 
 
 def test_round_trip_keeps_bytes_and_nested_structures() -> None:
@@ -56,3 +59,34 @@ def test_a_deadline_of_a_version_that_knows_one_clock() -> None:
     assert codec.Meta(deadline=time.time_ns() - 1).late
     assert not codec.Meta(deadline=time.time_ns() + 10**10).late
     assert not codec.Meta().late
+
+
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
+    (tmp_path / "supervisor").mkdir()
+    one = Page(str(tmp_path))
+    one.ensure()
+    monkeypatch.setattr(pulse, "own", Own(one, "executor", one.begin("executor")))
+    return one
+
+
+def test_an_answer_says_of_which_generation_it_is(page: Page) -> None:
+    answer = codec.Answer().feed(codec.pack_reply(PodCreated())[0]) or {}
+    assert answer["generation"] == page.generation("executor")
+    assert codec.counts(CREATE_POD, answer)
+    page.begin("executor")
+    assert not codec.counts(CREATE_POD, answer), "it can be asked again"
+    assert codec.counts(EXEC, answer), "it was done, and cannot be asked again"
+    refused = codec.Answer().feed(codec.pack_error(NotFound("gone"))[0]) or {}
+    assert refused["generation"] == answer["generation"]
+    assert codec.counts(CREATE_POD, {"code": "", "body": {}}), "of a version that counted none"
+
+
+def test_a_request_of_one_that_has_a_successor_is_refused(page: Page) -> None:
+    codec.refuse_stale(codec.Meta())
+    codec.refuse_stale(codec.Meta(program="shim", generation=4))
+    now = page.generation("executor")
+    codec.refuse_stale(codec.Meta(program="executor", generation=now))
+    page.begin("executor")
+    with pytest.raises(FailedPrecondition, match="nothing was done"):
+        codec.refuse_stale(codec.Meta(program="executor", generation=now))

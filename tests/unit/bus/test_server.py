@@ -1,18 +1,23 @@
 """What the serving side owes a caller: one run an id, deadlines kept, one cause out of many."""
 
 import asyncio
+import contextlib
 import errno
+import signal
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
-from cribus import log
+from cribus import log, pulse
 from cribus.api.executor import CREATE_POD, DELETE_POD, EXEC, CreatePod, DeletePod, Exec, Execed, PodCreated
 from cribus.api.verb import Empty
 from cribus.bus import codec, service
 from cribus.bus.client import passing_on
 from cribus.bus.server import _explained
 from cribus.errors import Aborted, DeadlineExceeded, FailedPrecondition, Internal, ResourceExhausted, Unimplemented
+from cribus.pulse import Own, Page
 
 
 async def _raw(bus: Any, subject: str, meta: codec.Meta, message: Any) -> Any:
@@ -211,3 +216,93 @@ def test_requests_on_their_way_to_a_process_that_stops_are_answered(with_server:
                 assert [one.pid for one in await asyncio.gather(*asking)] == [1] * 200
 
     with_server(scenario)
+
+
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
+    """On which there are a manager and an executor, which is us."""
+    (tmp_path / "supervisor").mkdir()
+    one = Page(str(tmp_path))
+    one.ensure()
+    one.begin("manager")
+    monkeypatch.setattr(pulse, "own", Own(one, "executor", one.begin("executor")))
+    return one
+
+
+def test_whoever_has_a_successor_is_refused(with_server: Any, page: Page) -> None:
+    async def scenario(server: Any) -> None:
+        runs = []
+
+        async def create(request: CreatePod) -> PodCreated:
+            runs.append(request.pod)
+            return PodCreated()
+
+        async with (
+            service.connect(server.settings, "executor") as executor,
+            service.connect(server.settings, "manager") as bus,
+            executor.serve({CREATE_POD: create}),
+        ):
+            subject, now = "cribus.unit.executor.create_pod", page.generation("manager")
+            for pod, program, generation in (("a", "", 0), ("b", "manager", now), ("c", "manager", now - 1)):
+                meta = codec.Meta(id=pod, program=program, generation=generation)
+                answer = await _raw(bus, subject, meta, CreatePod(pod=pod))
+                assert answer["generation"] == page.generation("executor")
+            with pytest.raises(FailedPrecondition, match="of manager has a successor"):
+                codec.result(PodCreated, answer)
+            assert runs == ["a", "b"]
+
+    with_server(scenario)
+
+
+def test_a_process_that_hangs_gets_none_of_its_successors_requests(with_server: Any, page: Page) -> None:
+    async def scenario(server: Any) -> None:
+        runs: list[int] = []
+
+        def counting(generation: int) -> Any:
+            async def create(request: CreatePod) -> PodCreated:
+                runs.append(generation)
+                return PodCreated()
+
+            return {CREATE_POD: create}
+
+        async with (
+            service.connect(server.settings, "executor") as executor,
+            service.connect(server.settings, "manager") as bus,
+            contextlib.AsyncExitStack() as stack,
+        ):
+            nats = await asyncio.create_subprocess_exec(*_subscriber(server), stdout=asyncio.subprocess.PIPE)
+            stack.callback(nats.kill)
+            assert nats.stdout
+            await nats.stdout.readline()
+            nats.send_signal(signal.SIGSTOP)
+            await stack.enter_async_context(executor.serve(counting(3)))
+            for _ in range(20):
+                await bus.call(CREATE_POD, CreatePod(pod="x"), timeout=0.4)
+            assert runs == [3] * 20
+
+    with_server(scenario)
+
+
+def _subscriber(server: Any) -> list[str]:
+    """A process in the queue group of the generation before."""
+    script = """
+import asyncio, sys
+from cribus import config
+from cribus.bus import credentials
+from cribus.bus.connection import Connection
+
+async def nothing(msg):
+    pass
+
+async def main():
+    settings = config.Settings(node="unit", root=sys.argv[1], bus=config.Bus(listen=sys.argv[2]))
+    connection = Connection(credentials.login(settings, "executor"))
+    await connection.open()
+    await connection.nats.subscribe("cribus.unit.executor.*", queue="executor.2", cb=nothing)
+    await connection.nats.flush()
+    print("here", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+    return [sys.executable, "-c", script, server.settings.root, server.settings.bus.listen]

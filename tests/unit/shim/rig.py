@@ -110,12 +110,12 @@ class Rig:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def shim(self, pod: str, *, wait: bool = True) -> "subprocess.Popen[bytes]":
+    def shim(self, pod: str, *, wait: bool = True, generation: int = 0) -> "subprocess.Popen[bytes]":
         """A shim of the pod, answering on the bus when this returns."""
-        (self.pod(pod) / "shim.json").write_text("{}")
+        (self.pod(pod) / "shim.json").write_text(json.dumps({"generation": generation}))
         read, write = os.pipe()
         process, orders = self.parked()
-        socket.send_fds(orders, [pod.encode()], [write])
+        socket.send_fds(orders, [f"{pod} {generation}".encode()], [write])
         os.close(write)
         orders.close()
         if wait:

@@ -1,4 +1,5 @@
 import shutil
+import time
 from pathlib import Path
 
 from cribus.shimd.roster import Roster
@@ -33,3 +34,22 @@ def test_which_containers_each_pods_shims_took(tmp_path: Path) -> None:
     (tmp_path / "containers" / "created").mkdir()
     found = roster.taken()
     assert {pod: sorted(containers) for pod, containers in found.items()} == {"a": ["c1", "c3"], "b": ["c2"]}
+
+
+def test_each_shim_is_a_generation(tmp_path: Path) -> None:
+    roster = Roster(str(tmp_path))
+    found = [roster.want("a"), roster.want("a"), Roster(str(tmp_path)).want("a")]
+    roster.drop("a")
+    found.append(roster.want("a"))
+    time.sleep(0.002)
+    shutil.rmtree(tmp_path / "pods")
+    found.append(roster.want("a"))
+    assert found == sorted(set(found))
+
+
+def test_an_order_of_a_version_that_counted_none(tmp_path: Path) -> None:
+    roster = Roster(str(tmp_path))
+    (tmp_path / "pods" / "a").mkdir(parents=True)
+    (tmp_path / "pods" / "a" / "shim.json").write_text("{}")
+    assert roster.wanted() == ["a"]
+    assert roster.want("a") > 0

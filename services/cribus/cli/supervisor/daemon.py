@@ -247,6 +247,7 @@ class _Guard:
 
         0 when that is not known, because it was another guard's child.
         """
+        self._live()
         self._pid = running(self._folder)
         adopted = self._pid != 0
         if not adopted:
@@ -275,7 +276,7 @@ class _Guard:
         try:
             watch, missing = hung.Watch(pid), 0
             while not _ended(pidfd, pulse.EVERY):
-                self._own.beat()
+                self._live()
                 why = watch.look(self._own.page.beat("supervisord"))
                 if why:
                     print(f"supervisord ({pid}) hangs and is replaced: {why}", file=sys.stderr, flush=True)
@@ -290,6 +291,13 @@ class _Guard:
             return False
         finally:
             os.close(pidfd)
+
+    def _live(self) -> None:
+        """Give a sign of life. Ends this process where another guard has come: it is the one from now on."""
+        self._own.page.refresh()
+        if not self._own.current():
+            raise SystemExit(0)
+        self._own.beat()
 
     def _found(self) -> bool:
         """Whether others find what they need to find us and supervisord."""

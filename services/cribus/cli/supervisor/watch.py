@@ -20,6 +20,8 @@ _SETTLED = 10.0  # seconds of a nats-server's life before a complaint is about i
 _ROOM = 4 << 20  # bytes with which nats-server can go on
 _UNDYING = 2.0  # seconds after which a killed process counts as one that hangs in the kernel
 _RUNS = (10, 20)  # supervisord's states STARTING and RUNNING
+# Only tests set it: no kill ends a process that hangs, as if it hung in the kernel; it may go on later.
+_SPARED = bool(os.environ.get("CRIBUS_SPARED"))
 _KILLED = 9  # the wait status of a process that SIGKILL ended
 
 
@@ -164,7 +166,8 @@ class Watchman:
                 self._supervisor.options.logger.warn(f"{name} ({pid}) hangs and is replaced: {why}")
                 self._page.hung(name, why)
                 patient.killed = time.monotonic()
-                hung.kill_pid(pid)
+                if not _SPARED:
+                    hung.kill_pid(pid)
 
     def _beat(self, name: str) -> int:
         if name == "nats":
