@@ -311,6 +311,9 @@ class _Loop:
             data, fds = descriptors.recv(self._sock)
         except ConnectionResetError:  # with an answer of ours that it had not read
             return False
+        except descriptors.ScarceError as error:
+            self._refuse(error)
+            return True
         if not data:
             return False
         keep = -1
@@ -336,6 +339,13 @@ class _Loop:
                 if fd != keep:
                     os.close(fd)
         return True
+
+    def _refuse(self, error: descriptors.ScarceError) -> None:
+        """A request came whose descriptors found no room here."""
+        if error.data == _SPILLED:  # nobody can know whose it was
+            raise error
+        id = msgpack.unpackb(error.data, unicode_errors=_BYTES)[0]
+        self._answer([id, 0, error.errno, f"{error.filename}: {error.strerror}"], [])
 
     def _answer(self, answer: "list[Any]", fds: list[int]) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # seen by the next recv

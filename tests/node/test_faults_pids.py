@@ -57,7 +57,7 @@ def _home(pid: int) -> Path:
 def _outcome(cri: Cri, method: str, fields: dict[str, Any]) -> tuple[str, str]:
     """The code and the sentence of a call that may succeed: then both are empty."""
     try:
-        cri.call(method, seconds=20, **fields)
+        cri.call(method, seconds=45, **fields)
     except grpc.RpcError as error:
         return error.code().name, error.details()
     return "", ""

@@ -23,6 +23,12 @@ class Callers:
 
     def now(self) -> str:
         """`crictl (pid 12)`; several with ` or ` between them."""
+        try:
+            return self._connected()
+        except OSError as error:  # no descriptor is left for the look
+            return f"unknown ({error.strerror})"
+
+    def _connected(self) -> str:
         found = {}
         for name in os.listdir("/proc/self/fd"):
             fd = int(name)

@@ -24,6 +24,14 @@ def send(sock: socket.socket, data: bytes, fds: list[int] | tuple[int, ...] = ()
     sock.sendmsg([data], ancillary)
 
 
+class ScarceError(OSError):
+    """A packet came, and this process has no descriptor left for what came with it; `data` is what it said."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(24, os.strerror(24), "recvmsg")  # EMFILE
+        self.data = data
+
+
 def recv(sock: socket.socket, maxfds: int = MAX_FDS, size: int = 262144, flags: int = 0) -> tuple[bytes, list[int]]:
     """One packet and its descriptors (close-on-exec); b"" when the other side closed. Raises OSError."""
     data, ancillary, told, _ = sock.recvmsg(size, socket.CMSG_LEN(maxfds * 4), socket.MSG_CMSG_CLOEXEC | flags)
@@ -34,6 +42,8 @@ def recv(sock: socket.socket, maxfds: int = MAX_FDS, size: int = 262144, flags: 
     if told & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         for fd in fds:
             os.close(fd)
+        if len(fds) < maxfds and told & socket.MSG_CTRUNC and not told & socket.MSG_TRUNC:
+            raise ScarceError(data)
         raise OSError(90, "a packet was longer than its reader allows", "recvmsg")
     return data, list(fds)
 

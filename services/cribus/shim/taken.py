@@ -12,7 +12,7 @@ import msgspec
 
 from cribus import pulse
 from cribus.api.shim import TAKEN, Take
-from cribus.errors import Aborted, FailedPrecondition, Internal, ResourceExhausted
+from cribus.errors import Aborted, CribusError, FailedPrecondition, Internal, ResourceExhausted
 from cribus.linux import files
 from cribus.shim import crilog, exits, keepers, memo, pump, stand_in, written
 from cribus.shim.attach import Attach, Follower, Place
@@ -28,6 +28,7 @@ from cribus.shim.session import STDERR, STDOUT, Sender
 from cribus.steps import Step
 
 _LOGS = "log."
+_SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
 _KEEPERS = 5  # that may be killed while one is asked
 _CHANNELS = {"stdout": STDOUT, "stderr": STDERR, "console": STDOUT}
 _KEEPER = Step("shim.take.keeper")
@@ -357,7 +358,8 @@ def _opened(path: str, number: int = 0, before: tuple[int, int] = (0, 0)) -> Log
 
 
 def take(care: Care, request: Take) -> Container:
-    """Take a created container, and write down that it is so. Raises FailedPrecondition, Aborted, Internal."""
+    """Take a created container, and write down that it is so. Raises FailedPrecondition, Aborted, ResourceExhausted,
+    Internal."""
     folder = care.folder(request.container)
     with _KEEPER.of(request.container):
         keeper = _keeper(folder, request)
@@ -366,9 +368,25 @@ def take(care: Care, request: Take) -> Container:
     try:
         return Container(care, request, keeper)
     except (BrokenPipeError, ConnectionResetError) as error:
+        _let_go(care, *keeper)
         raise Aborted(f"the keeper of {request.container} was killed while it was asked; start again") from error
     except OSError as error:
-        raise Internal(f"container {request.container} cannot be taken: {error}") from error
+        _let_go(care, *keeper)
+        kind = ResourceExhausted if error.errno in _SCARCE else Internal
+        raise kind(f"container {request.container} cannot be taken: {error.strerror}") from error
+    except CribusError:  # of its log
+        _let_go(care, *keeper)
+        raise
+
+
+def _let_go(care: Care, keeper: Keeper, fds: dict[str, int]) -> None:
+    """Nothing of a container that could not be taken stays here; its keeper has it all."""
+    if keeper.sock is not None:
+        care.loop.forget(keeper.sock.fileno())
+    keeper.close()
+    for fd in fds.values():
+        care.loop.forget(fd)
+        os.close(fd)
 
 
 def _keeper(folder: str, request: Take) -> tuple[Keeper, dict[str, int]]:

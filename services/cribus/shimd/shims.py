@@ -55,6 +55,8 @@ class _Post:
         self.lost: _Lost | None = None  # the shim before, until its successor is ready
         self.may = asyncio.Event()  # begin; until then shims of others go first
         self.taken: Sequence[str] = ()  # what the next shim is told beyond (shim/__main__.py)
+        self.refusals = 0  # how often none could be started, and why not the last time
+        self.refused = OSError()
 
     def lose(self, lost: "_Lost | None") -> None:
         """Remember the shim that is no more, or forget it."""
@@ -145,7 +147,8 @@ class Shims:
         return post
 
     async def start(self, pod: str) -> int:
-        """The pid of the pod's shim once it answers on the bus. Raises Unavailable, OSError."""
+        """The pid of the pod's shim once it answers on the bus. Raises Unavailable, or OSError when the host
+        is short of what it needs."""
         post = self._posts.get(pod)
         if post is None or post.ending.is_set():
             with _WANTED.of(pod):
@@ -158,8 +161,11 @@ class Shims:
         try:
             async with asyncio.timeout(READY):
                 with _UP.of(pod):
+                    known = post.refusals
                     while post.shim is None or not post.ready.is_set():
                         await post.ready.wait()
+                        if post.refusals > known:
+                            raise post.refused
         except TimeoutError as error:
             raise Unavailable(f"the shim of pod {pod} does not come up; the log of shimd says why") from error
         return post.shim.pid
@@ -217,7 +223,13 @@ class Shims:
             while not post.ending.is_set():
                 begun = time.monotonic()
                 if post.shim is None:
-                    await self._begin(post)
+                    try:
+                        await self._begin(post)
+                    except OSError as error:
+                        _logger.error("shim cannot be started", extra={"pod": post.pod, "cause": str(error)})
+                        post.refusals, post.refused = post.refusals + 1, error
+                        post.ready.set()  # whoever waits now is told; who comes later waits for the next try
+                        post.ready.clear()
                 if post.shim is not None:
                     await self._watch(post, post.shim)
                 deaths = deaths + 1 if time.monotonic() - begun < _YOUNG else 0
@@ -227,7 +239,7 @@ class Shims:
             post.lose(None)
 
     async def _begin(self, post: _Post) -> None:
-        """One that lives, else a new one."""
+        """One that lives, else a new one. Raises OSError."""
         found = await adopt.find(self._roster.folder(post.pod))
         if found is not None:
             self._take(post, found)
@@ -243,10 +255,9 @@ class Shims:
         try:
             with _FORKED.of(post.pod):
                 shim = await self._spawn("\n".join([f"{post.pod} {generation}", *taken]), write)
-        except OSError as error:
-            _logger.error("shim cannot be started", extra={"pod": post.pod, "cause": str(error)})
+        except OSError:
             os.close(read)
-            return
+            raise
         finally:
             os.close(write)
         self._take(post, shim)

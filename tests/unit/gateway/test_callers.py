@@ -4,6 +4,7 @@ import os
 import socket
 from pathlib import Path
 
+import pytest
 from cribus.api.cri import container as c
 from cribus.api.cri import image as i
 from cribus.api.cri import sandbox as s
@@ -45,3 +46,11 @@ def test_what_a_request_is_about() -> None:
 def test_ids_of_answers() -> None:
     assert id_of(s.RunPodSandboxResponse(pod_sandbox_id="p")) == "p"
     assert id_of(c.StopContainerResponse()) == ""
+
+
+def test_without_a_descriptor_to_look_with_nobody_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_: str) -> list[str]:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "listdir", none_left)
+    assert Callers(str(tmp_path / "x.sock")).now() == "unknown (Too many open files)"

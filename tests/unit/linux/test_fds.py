@@ -1,4 +1,5 @@
 import os
+import resource
 import socket
 from pathlib import Path
 
@@ -77,3 +78,17 @@ def test_connect_in(tmp_path: Path) -> None:
     client.close()
     listener.close()
     assert fds.connect_in(str(tmp_path), "door.sock") is None  # its file is left
+
+
+def test_a_packet_whose_descriptors_find_no_room_is_known_by_what_it_says() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        fds.send(ours, b"for you", [0, 0])
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            with pytest.raises(fds.ScarceError, match="Too many open files") as refused:
+                fds.recv(theirs)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert refused.value.data == b"for you"

@@ -226,3 +226,19 @@ def test_news_waits_for_the_bus_and_is_told_once(rig: Rig) -> None:
             return int(found.state.messages)
 
     assert asyncio.run(count()) == 1
+
+
+def test_what_could_not_be_taken_leaves_no_descriptor_here(rig: Rig) -> None:
+    one = rig.container(CONTAINER, ["sleep", "1000"])
+    process = rig.shim(POD)
+    (rig.logs / "folder").mkdir(parents=True)
+    before: list[str] = []
+    for _ in range(3):
+        with pytest.raises(FailedPrecondition, match="Is a directory"):
+            take(rig, rig.logs / "folder")
+        after = os.listdir(f"/proc/{process.pid}/fd")
+        assert len(after) == len(before or after)
+        before = after
+    take(rig, rig.logs / "c.log")
+    one.kill()
+    assert news(rig).exit_code == 137

@@ -285,6 +285,21 @@ def test_many_wait_until_the_first_is_asked_for(place: Place, monkeypatch: pytes
     place.play(scenario)
 
 
+def test_what_cannot_be_forked_is_told_at_once_and_tried_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(place: Place) -> None:
+        async def short(order: str, ready: int) -> Shim:
+            raise OSError(11, "Resource temporarily unavailable")
+
+        with monkeypatch.context() as full:
+            full.setattr(place.shims, "_spawn", short)
+            with pytest.raises(OSError, match="temporarily unavailable"):
+                await place.shims.start("a")
+        assert await place.shims.start("a") == place.started[0].pid
+        await place.shims.stop("a")
+
+    place.play(scenario)
+
+
 def test_many_do_not_wait_for_ever(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "_FEW", 1)
     monkeypatch.setattr(room, "_ALONE", 0.01)
@@ -299,5 +314,30 @@ def test_many_do_not_wait_for_ever(place: Place, monkeypatch: pytest.MonkeyPatch
         for pod in ("a", "b"):
             await place.shims.stop(pod)
         assert len(place.started) == 2, "one that was stopped meanwhile is not started"
+
+    place.play(scenario)
+
+
+async def refused(place: Place) -> None:
+    """Until its death was seen, the pod has its shim."""
+    while True:
+        await place.shims.start("a")
+        await asyncio.sleep(0)
+
+
+def test_no_descriptor_for_a_start_ends_no_watch(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(place: Place) -> None:
+        def none_left(flags: int) -> tuple[int, int]:
+            raise OSError(24, "Too many open files")
+
+        await place.shims.start("a")
+        with monkeypatch.context() as full:
+            full.setattr(os, "pipe2", none_left)
+            place.started[0].kill()
+            place.started[0].wait()
+            with pytest.raises(OSError, match="Too many"):
+                await refused(place)
+        await started(place, 2)
+        await place.shims.stop("a")
 
     place.play(scenario)
