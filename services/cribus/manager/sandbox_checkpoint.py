@@ -46,8 +46,8 @@ def no_options(options: dict[str, str]) -> None:
 
 def seconds() -> float:
     """Until shortly before the client's deadline."""
-    deadline = int(log.current("deadline") or 0)
-    left = (deadline - time.time_ns()) / 1e9 if deadline else container_checkpoint.PATIENCE
+    until = int(log.current("until") or 0)
+    left = (until - time.monotonic_ns()) / 1e9 if until else container_checkpoint.PATIENCE
     return max(0.1, left - _MARGIN)
 
 
