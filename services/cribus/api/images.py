@@ -88,7 +88,7 @@ class Pack(Message, frozen=True):
     folder: str
     location: str
     log: str = ""  # path of the container's log, which becomes container.log
-    until: int = 0  # ns since the epoch; it does not appear later than that. 0: whenever it is done
+    until: int = 0  # ns of the host's monotonic clock; it does not appear later than that. 0: whenever it is done
 
 
 class PackPod(Message, frozen=True):

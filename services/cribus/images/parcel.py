@@ -62,7 +62,7 @@ def pack(folder: str, location: str, log: str = "", until: int = 0) -> tuple[int
                     count = _fill(tar, folder) + _log(tar, log)
                 size = file.tell()
                 os.fsync(file.fileno())
-                if until and time.time_ns() > until:
+                if until and time.monotonic_ns() > until:
                     raise DeadlineExceeded("the archive was not written in time")
                 _give_name(parent, file.fileno(), aside)
             os.rename(aside, name, src_dir_fd=parent, dst_dir_fd=parent)

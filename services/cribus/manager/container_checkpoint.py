@@ -74,8 +74,8 @@ async def check_location(node: Node, location: str) -> None:
 
 
 def until(seconds: float) -> int:
-    """When an archive may appear at the latest, so that whoever waits so long hears of it; ns since the epoch."""
-    return time.time_ns() + int(max(0.0, seconds - _MARGIN) * 1e9)
+    """When an archive may appear at the latest, so that whoever waits so long hears of it; monotonic ns."""
+    return time.monotonic_ns() + int(max(0.0, seconds - _MARGIN) * 1e9)
 
 
 async def _locked(node: Node, id: str, location: str, until: int) -> None:
