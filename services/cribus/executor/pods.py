@@ -66,11 +66,18 @@ async def create(node: Node, request: CreatePod) -> PodCreated:
 async def delete(node: Node, request: DeletePod) -> Empty:
     """Kill what is left, unpin, remove. Idempotent."""
     async with node.alone(request.pod):
-        cgroup = _load(node, request.pod).get("cgroup") or node.tree.pod_path(request.cgroup_parent, request.pod)
-        await _unmake(node, request.pod, cgroup)
+        await _unmake(node, request.pod, _load(node, request.pod).get("cgroup") or _path(node, request))
         with _REMOVED.of(request.pod):
             node.remove(node.pod(request.pod))
     return Empty()
+
+
+def _path(node: Node, request: DeletePod) -> str:
+    """Where the pod's cgroup is; empty for a parent that no pod can have had."""
+    try:
+        return node.tree.pod_path(request.cgroup_parent, request.pod)
+    except errors.InvalidArgument:
+        return ""
 
 
 def _pins(node: Node, request: CreatePod) -> dict[str, str]:

@@ -33,3 +33,7 @@ def test_a_child_that_is_killed_has_a_successor(node: Node, monkeypatch: pytest.
     monkeypatch.setattr(ending, "empty_cgroup", empty)
     asyncio.run(pods._pinned(node, CreatePod(pod="p", namespaces=["net"]), {"cgroup": "c"}))
     assert tries == [0, 1, 2]
+
+
+def test_deleting_what_could_not_be_made(node: Node) -> None:
+    asyncio.run(pods.delete(node, DeletePod(pod="p", cgroup_parent="../..")))
