@@ -191,11 +191,11 @@ def _pull(world: World, life: Life) -> None:
     """And away with it. A pull that is made again tells again; a removal has happened once."""
     spec = pb.ImageSpec(image=world.image)
     found = world.client.ask("PullImage", pb.PullImageRequest(image=spec)).image_ref
+    removals = world.watch.count(found, events.IMAGE_REMOVED, 0, 0) + 1
     world.client.ask("RemoveImage", pb.RemoveImageRequest(image=spec))
     assert not world.client.ask("ImageStatus", pb.ImageStatusRequest(image=spec)).HasField("image")
-    world.removals += 1
-    assert world.watch.count(found, events.IMAGE_REMOVED, world.removals, 10) == world.removals
-    assert world.watch.count(found, events.IMAGE_PULLED, world.removals, 10) >= world.removals
+    assert world.watch.count(found, events.IMAGE_REMOVED, removals, 10) == removals
+    assert world.watch.count(found, events.IMAGE_PULLED, removals, 10) >= removals
 
 
 def _oci(world: World, life: Life) -> None:

@@ -44,7 +44,6 @@ class World:
         self.starting: subprocess.Popen[bytes] | None = None
         self.leaks = Leaks(node, self.victims, self.watch)
         self.news: News | None = None
-        self.removals = 0  # of the image
         self.known: set[str] = set()  # former bystanders
         self.bystander = self._another()
         self.leaks.settle(self._ours())
