@@ -20,11 +20,13 @@ class Order(msgspec.Struct):
 
 
 def ordered(folder: str) -> int | None:
-    """The generation that this pod should have; None when it should have no shim."""
+    """The generation that this pod should have, 0 when the order is spoilt; None when it should have no shim."""
     try:
         return msgspec.json.decode(files.read(f"{folder}/{ENTRY}"), type=Order).generation
     except FileNotFoundError:
         return None
+    except msgspec.DecodeError:
+        return 0
 
 
 class Own(pulse.Own):

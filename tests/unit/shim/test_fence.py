@@ -41,3 +41,9 @@ def test_one_that_was_only_stopped_goes_on(rig: Rig) -> None:
     shim.send_signal(signal.SIGCONT)
     assert rig.shim_pid(POD) == shim.pid
     assert shim.poll() is None
+
+
+@pytest.mark.parametrize("rubbish", [b"", b'{"gen', b"\xff\x00", b'{"generation":"x"}'])
+def test_a_spoilt_order_is_one_of_no_generation(tmp_path: Path, rubbish: bytes) -> None:
+    (tmp_path / fence.ENTRY).write_bytes(rubbish)
+    assert fence.ordered(str(tmp_path)) == 0
