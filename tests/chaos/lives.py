@@ -86,6 +86,7 @@ class Life:
         self.told = 137 if script == DEAF else 42  # with which it ends when it is told to
         self.gone = False
         self.orphaned = False  # its keeper and its shim were killed in the same instant
+        self.unseen = False  # and with them everybody else who might have seen how it ends
         self.config = pb.PodSandboxConfig(
             metadata=pb.PodSandboxMetadata(name=self.name, uid=self.name, namespace="chaos"),
             hostname=self.name,

@@ -40,6 +40,8 @@ def passed(old: World) -> Passed:
 def test_killed_after(old: World, passed: Passed, step: str) -> None:
     print(f"CRIBUS_SEED={SEED}")
     names = passed.operations(step, drawn(SEED, step))
+    if step == "forkserver.run.reaped":  # the code of an exec that its parent has reaped and not told is told as 255
+        names = [name for name in names if name not in EXECS]
     assert any(check(old, name, step, SELF) for name in names), "never passed"
 
 
