@@ -21,7 +21,7 @@ from cribus.gateway import image_service, server
 from cribus.gateway.runtime_service import Runtime
 from cribus.gateway.streaming.server import Streaming
 
-CRICTL = os.environ.get("CRICTL") or shutil.which("crictl") or "/tmp/w/bin/crictl"
+CRICTL = os.environ.get("CRICTL") or shutil.which("crictl") or "crictl"
 needs_crictl = pytest.mark.skipif(not Path(CRICTL).exists(), reason="crictl is not installed; set $CRICTL")
 CONTAINER, POD = "c" * 64, "a" * 64
 
