@@ -108,10 +108,6 @@ def test_full_under_the_bus(cramped: tuple[Node, Path]) -> None:
     with filled(store, 0):
         second = one.pod("meanwhile")
         short = one.container(second, "meanwhile", "sh", "-c", "exit 7")
-        import time
-
-        time.sleep(3)
-
         assert one.exited(short)["exitCode"] == 7
         assert one.crictl("exec", "-s", box, "echo", "hi") == "hi"
         one.crictl("stop", "-t", "0", box)

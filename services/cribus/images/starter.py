@@ -24,14 +24,18 @@ _FILES = {
 
 def build(path: str, busybox: str = "/bin/busybox", reference: str = "localhost/busybox:latest") -> None:
     """Write an OCI layout tar with a busybox image. Raises FailedPrecondition without busybox-static."""
+    write_layout(path, [of_host(busybox)], {"Cmd": ["sh"], "Env": ["PATH=/usr/bin:/bin"]}, reference)
+
+
+def of_host(busybox: str) -> bytes:
+    """A layer with this busybox. Raises FailedPrecondition where it does not run."""
     try:
         with open(busybox, "rb") as file:
             program = file.read()
         applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
     except (OSError, subprocess.CalledProcessError) as error:
         raise FailedPrecondition(f"{busybox} does not run; `apt-get install busybox-static` brings it") from error
-    plain = layer(program, applets)
-    write_layout(path, [plain], {"Cmd": ["sh"], "Env": ["PATH=/usr/bin:/bin"]}, reference)
+    return layer(program, applets)
 
 
 def layer(program: bytes, applets: list[str]) -> bytes:
