@@ -12,15 +12,19 @@ class Cribus(Side):
     def __init__(self, base: Path, settings: str = "") -> None:
         base.mkdir(parents=True)
         self.node = Node(base, settings)
-        super().__init__(base, self.node.socket)
+        super().__init__(base, self.node.run_dir, self.node.socket)
         self.nri = self.node.nri
         self.tag = self.node.tag
         self.cgroup = f"/{self.tag}"
         self.node.env[MARK] = self.tag
 
     def start(self) -> None:
+        self.mount_state()
         self.node.up()
 
     def stop(self) -> None:
-        self.node.down()
+        self.node.cribus("down", "--pods", timeout=90)
+        self.unmount_state()
+        self.node.assert_gone()
+        self.node.delete_files()
         self.forget_cgroups()

@@ -31,17 +31,17 @@ _BUILDS = [
 _CONFIG = """
 version = 4
 root = '{base}/root'
-state = '{base}/state'
+state = '{state}/containerd'
 imports = []
 disabled_plugins = ['io.containerd.internal.v1.tracing']
 [plugins.'io.containerd.server.v1.grpc']
-  address = '{base}/containerd.sock'
+  address = '{state}/containerd.sock'
 [plugins.'io.containerd.server.v1.ttrpc']
-  address = '{base}/containerd.sock.ttrpc'
+  address = '{state}/containerd.sock.ttrpc'
 [plugins.'io.containerd.internal.v1.opt']
   path = '{base}/opt'
 [plugins.'io.containerd.shim.v1.manager']
-  socket_dir = '{base}/s'
+  socket_dir = '{state}/s'
 [plugins.'io.containerd.nri.v1.nri']
   socket_path = '{base}/nri.sock'
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
@@ -53,7 +53,7 @@ disabled_plugins = ['io.containerd.internal.v1.tracing']
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
   runtime_type = 'io.containerd.runc.v2'
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
-  Root = '{base}/runc'
+  Root = '{state}/runc'
   BinaryName = '{runtime}'
 [plugins.'io.containerd.cri.v1.runtime'.cni]
   bin_dirs = ['{programs}']
@@ -106,7 +106,7 @@ class Containerd(Side):
     runtime = "runc"
 
     def __init__(self, base: Path, programs: Path, registry: str, mirrors: tuple[str, ...] = ()) -> None:
-        super().__init__(base, base / "containerd.sock")
+        super().__init__(base, base / "run", base / "run" / "containerd.sock")
         self.programs = programs
         self.registry = registry
         self.mirrors = mirrors
@@ -116,6 +116,7 @@ class Containerd(Side):
 
     def start(self) -> None:
         self._had_chains = bool(_chains())
+        self.mount_state()
         self._write()
         self.launch()
         with grpc.insecure_channel(self.endpoint) as channel:
@@ -149,9 +150,12 @@ class Containerd(Side):
         if not self._had_chains:
             _drop_chains()
         self.forget_cgroups()
+        self.unmount_state()
 
     def _write(self) -> None:
-        text = _CONFIG.format(base=self.base, pause=self.pause, programs=self.programs, runtime=self.runtime)
+        text = _CONFIG.format(
+            base=self.base, state=self.state, pause=self.pause, programs=self.programs, runtime=self.runtime
+        )
         (self.base / "config.toml").write_text(text)
         plugins: list[dict[str, object]] = [
             {

@@ -1,6 +1,7 @@
 """One of the two runtimes of a comparison, as the bench sees it: a socket, folders, and the processes it costs."""
 
 import os
+import subprocess
 from abc import ABC, abstractmethod
 from pathlib import Path
 
@@ -10,12 +11,14 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Side(ABC):
-    """`base` is an empty folder for everything it writes; `tag` names it in /proc and in cgroups."""
+    """`base` is an empty folder for everything it writes, `state` one for what no boot outlives: a tmpfs, as /run
+    is where systemd boots, also where this machine has none. `tag` names it in /proc and in cgroups."""
 
     name = ""
 
-    def __init__(self, base: Path, socket: Path) -> None:
+    def __init__(self, base: Path, state: Path, socket: Path) -> None:
         self.base = base
+        self.state = state
         self.tag = f"crbb{os.getpid()}{self.name}"
         self.cgroup = f"/{self.tag}"
         self.endpoint = f"unix://{socket}"
@@ -30,6 +33,14 @@ class Side(ABC):
     @abstractmethod
     def stop(self) -> None:
         """Stop it and leave nothing behind."""
+
+    def mount_state(self) -> None:
+        self.state.mkdir(parents=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", self.tag, str(self.state)], check=True)
+
+    def unmount_state(self) -> None:
+        if self.state.is_mount():
+            subprocess.run(["umount", str(self.state)], check=True)
 
     def processes(self) -> list[int]:
         """Every process that the runtime costs: what it started, whoever its parent is now, and what it

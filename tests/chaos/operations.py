@@ -146,8 +146,7 @@ def _exec_terminal(world: World, life: Life) -> None:
         os.close(theirs)
         said = _read_out(ours)
         os.close(ours)
-        if done.returncode == 0:
-            assert b"/dev/pts/" in said, said
+        if done.returncode == 0 and b"/dev/pts/" in said:  # as in `_exec`: an end without an error is none yet
             return
         assert time.monotonic() < end, said
 

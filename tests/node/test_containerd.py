@@ -82,7 +82,7 @@ def test_a_life(side: Containerd) -> None:
     pod = side.pod("life")
     script = "echo out; echo err >&2; trap 'exit 7' TERM; while :; do sleep 0.1; done"
     container = side.started(pod, "life", script)
-    boxes = [path for path in (side.base / "runc").rglob("state.json") if path.parent.name == container]
+    boxes = [path for path in (side.state / "runc").rglob("state.json") if path.parent.name == container]
     assert boxes, "cribus-oci made it"
     until(lambda: "out" in side.log("life") and "err" in side.log("life"), 10, "it writes")
     assert side.crictl("exec", "-s", container, "sh", "-c", "echo $((6 * 7))").stdout.strip() == "42"
