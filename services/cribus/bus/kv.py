@@ -3,19 +3,28 @@
 Deleting purges the key's subject, so a removed record leaves nothing behind, not even a marker.
 Loading counts against the stream's own state: nats-py's watch can say "that was all" before the
 first value, and a reconcile that believed it would see no containers.
+
+Who writes claims the bucket first, by a message that is gone at once. With each record goes the number of the last
+message that its writer knows of, and the server takes it only where that is the last one: what a process that has a
+successor was just about to send comes too late, however long it was stopped between its last look and the system call.
+No message stays for that: while one does, nats-server 2.15 may undo purges when it is killed.
 """
 
+import asyncio
 from collections.abc import Callable
 
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, KeyValueConfig, StorageType
-from nats.js.errors import NoStreamResponseError, NotFoundError
+from nats.js.errors import BadRequestError, NoStreamResponseError, NotFoundError
 
+from cribus import pulse
 from cribus.bus import subjects
 from cribus.bus.connection import Connection
 
+FENCE = "fence"  # a key that is no record: what is written there makes all expect another number
 LOAD = 10.0  # seconds that loading every record may take
 _BATCH = 256
+_NOT_LAST = 10071  # nats-server's number for "wrong last sequence"
 
 
 class Records:
@@ -25,6 +34,8 @@ class Records:
         self._connection = connection
         self._bucket = subjects.bucket(connection.node)
         self._stream = f"KV_{self._bucket}"
+        self._last = 0  # the number of the last message, as far as we know
+        self._turn = asyncio.Lock()
         self.on_made: list[Callable[[], None]] = []  # called when the bucket was not there, and was made
 
     @property
@@ -54,17 +65,37 @@ class Records:
 
         await self._connection.while_up(attempt)
 
+    async def claim(self) -> None:
+        """Be the one who writes: what others put who claimed before is refused from here on. Raises Unavailable."""
+        async with self._turn:
+            await self._connection.written(self._claimed)
+
+    async def _claimed(self) -> None:
+        pulse.checked()
+        self._last = await self._published(FENCE, b"", {})
+        await self._js.purge_stream(self._stream, subject=self._subject(FENCE))
+
     async def put(self, key: str, value: bytes) -> int:
         """Write one record; durable when this returns. The revision. Raises Unavailable."""
 
         async def attempt() -> int:
             try:
-                return (await self._js.publish(self._subject(key), value, stream=self._stream)).seq
-            except (NotFoundError, NoStreamResponseError):
-                await self.ensure()  # someone deleted the store under us; what we hold is the truth
+                self._last = await self._published(key, value, {"Nats-Expected-Last-Sequence": str(self._last)})
+            except BadRequestError as error:
+                if error.err_code == _NOT_LAST:  # our successor's, and we end; or our own, whose answer was lost
+                    await self._claimed()
                 raise
+            return self._last
 
-        return await self._connection.written(attempt)
+        async with self._turn:
+            return await self._connection.written(attempt)
+
+    async def _published(self, key: str, value: bytes, headers: dict[str, str]) -> int:
+        try:
+            return (await self._js.publish(self._subject(key), value, stream=self._stream, headers=headers)).seq
+        except (NotFoundError, NoStreamResponseError):
+            await self.ensure()  # someone deleted the store under us; what we hold is the truth
+            raise
 
     async def delete(self, key: str) -> None:
         """Remove a record without a trace. Idempotent. Raises Unavailable."""
@@ -86,7 +117,9 @@ class Records:
             except NotFoundError:
                 await self.ensure()
                 return {}
-            return await self._read(wanted) if wanted else {}
+            found = await self._read(wanted) if wanted else {}
+            found.pop(FENCE, None)
+            return found
 
         return await self._connection.while_up(attempt, LOAD)
 

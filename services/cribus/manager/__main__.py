@@ -32,6 +32,7 @@ async def main() -> None:
     own.looks.append(partial(hangs.look, own.page, news.put_nowait))
     async with service.connect(settings, "manager") as bus:
         await bus.kv.ensure()
+        await bus.kv.claim()
         await bus.trace.ensure()
         kept = Kept(settings.root)
         ledger = Ledger(f"{settings.run}/records", bus.kv, lambda key: kept.has(key.partition(".")[2]))
