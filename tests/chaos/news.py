@@ -35,7 +35,7 @@ class News:
             try:
                 self._take(call)
             except grpc.RpcError as error:
-                if error.code() not in (*_AGAIN, grpc.StatusCode.CANCELLED):
+                if error.code() not in _AGAIN:
                     with self._changed:
                         self._failure = error
                         self._changed.notify_all()

@@ -24,15 +24,16 @@ async def main() -> None:
         streaming.serving(settings.gateway.streaming, tls),
         server.serving(
             settings.gateway.socket, runtime.methods(), image_service.methods(late.call), late.asked
-        ) as deserted,
+        ) as front,
         service.connect(settings, "gateway") as bus,
     ):
         late.arrived(bus.call, bus.events, lines.lines(bus.connection), bus.trace.asked)
         async with bus.serve({}):
-            waits = [asyncio.create_task(wait) for wait in (service.until_told_to_stop(), deserted())]
+            waits = [asyncio.create_task(wait) for wait in (service.until_told_to_stop(), front.deserted())]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             for wait in waits:
                 wait.cancel()
+            await front.end()  # while there is a bus: what is cut is told there, too
 
 
 if __name__ == "__main__":

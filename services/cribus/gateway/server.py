@@ -9,8 +9,9 @@ import contextlib
 import logging
 import os
 import socket
+import stat
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import grpc
@@ -22,7 +23,7 @@ from cribus.api.trace import is_question
 from cribus.bus.client import Leave, passing_on
 from cribus.bus.connection import pause
 from cribus.bus.trace import Asking, Told
-from cribus.errors import CribusError, Internal
+from cribus.errors import CribusError, Internal, Unavailable
 from cribus.gateway import translate
 from cribus.gateway.callers import Callers, about, id_of
 from cribus.gateway.cri import api_pb2
@@ -31,19 +32,41 @@ from cribus.steps import Step
 
 MAX_MESSAGE = 16 << 20  # bytes, each way
 _LOOK = 1.0  # seconds between two looks whether callers still find us
-_GRACE = 5.0  # seconds that running calls get when the gateway stops
+_GRACE = 2.0  # seconds that running calls get when the gateway stops
+_WORDS = 1.0  # seconds in which what is left of them then is told why
+_ENDS = "this gateway ends, and another is started; ask again"
 _TURNS = 4  # turns of the loop between what gRPC has heard and the cancelling of a task (3, seen)
 _MARGIN = 0.1  # seconds by which we give up before the client does, so that it hears our reason
 _logger = logging.getLogger(__name__)
 _CALLED = Step("gateway.call.answered")
 
 
+class Front:
+    """The server, from whoever runs it."""
+
+    def __init__(self, server: grpc.aio.Server, answering: "_Answering", socket: "_Socket") -> None:
+        self._server = server
+        self._answering = answering
+        self._socket = socket
+        self._ours = os.stat(socket.path).st_ino
+
+    async def deserted(self) -> None:
+        """Until nobody can find us any more."""
+        await _deserted(self._socket.path, self._ours)
+
+    async def end(self) -> None:
+        """Answer what is under way within `_GRACE`; the rest, and all that is new, is UNAVAILABLE. Idempotent.
+
+        Then hang up: gRPC, told to stop, calls everything CANCELLED that is still on its way to it.
+        """
+        await self._answering.end()
+        self._socket.hang_up()
+        await self._server.stop(None)
+
+
 @contextlib.asynccontextmanager
-async def serving(
-    path: str, runtime: Methods, image: Methods, asked: Asking
-) -> AsyncIterator[Callable[[], Coroutine[None, None, None]]]:
+async def serving(path: str, runtime: Methods, image: Methods, asked: Asking) -> AsyncIterator[Front]:
     """While inside, answer CRI on the unix socket `path`, mode 0660. `asked` hears of every request.
-    What it yields waits until nobody can find us any more.
 
     Raises KeyError when a method of CRI is missing, OSError when the socket cannot be made.
     """
@@ -57,14 +80,15 @@ async def serving(
     server.add_generic_rpc_handlers(
         (_service(services["RuntimeService"], runtime, answering), _service(services["ImageService"], image, answering))
     )
-    with _bound(server, path) as make_visible:
+    with contextlib.closing(_Socket(path)) as bound:
+        bound.bind(server)
         await server.start()
-        make_visible()
-        ours = os.stat(path).st_ino
+        bound.show()
+        front = Front(server, answering, bound)
         try:
-            yield lambda: _deserted(path, ours)
+            yield front
         finally:
-            await server.stop(_GRACE)
+            await front.end()
 
 
 async def _deserted(path: str, ours: int) -> None:
@@ -84,25 +108,37 @@ async def _deserted(path: str, ours: int) -> None:
             return
 
 
-@contextlib.contextmanager
-def _bound(server: grpc.aio.Server, path: str) -> Any:
-    """Bind next to `path`; the yielded function renames the socket to it.
+class _Socket:
+    """Bound next to `path`, and renamed to it to be seen.
 
     The folder is reached through a descriptor, because a socket's name may have 107 bytes only.
     """
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    name = f".{os.path.basename(path)}.{os.getpid()}"
-    try:
-        server.add_insecure_port(f"unix:/proc/self/fd/{folder}/{name}")
 
-        def make_visible() -> None:
-            os.chmod(name, 0o660, dir_fd=folder)
-            os.rename(name, path, src_dir_fd=folder)
+    def __init__(self, path: str) -> None:
+        self.path = path
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        self._folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._name = f".{os.path.basename(path)}.{os.getpid()}"
+        self._address = f"/proc/self/fd/{self._folder}/{self._name}"
 
-        yield make_visible
-    finally:
-        os.close(folder)
+    def bind(self, server: grpc.aio.Server) -> None:
+        server.add_insecure_port(f"unix:{self._address}")
+
+    def show(self) -> None:
+        os.chmod(self._name, 0o660, dir_fd=self._folder)
+        os.rename(self._name, self.path, src_dir_fd=self._folder)
+
+    def close(self) -> None:
+        os.close(self._folder)
+
+    def hang_up(self) -> None:
+        """Shut every connection that was made to it, which gRPC does not let one do: those have its address."""
+        for one in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):  # closed since, or no socket
+                if stat.S_ISSOCK(os.fstat(int(one)).st_mode):
+                    with socket.socket(fileno=os.dup(int(one))) as found:
+                        if found.family == socket.AF_UNIX and found.getsockname() == self._address:
+                            found.shutdown(socket.SHUT_RDWR)
 
 
 def _service(descriptor: ServiceDescriptor, methods: Methods, answering: "_Answering") -> Any:
@@ -131,7 +167,7 @@ def _handler(wire: MethodDescriptor, method: Unary | Streaming, answering: "_Ans
 
     async def streaming(proto: Any, context: Any) -> None:
         assert isinstance(method, Streaming)
-        async with answering.to(wire.name, context):
+        async with answering.to(wire.name, context, stream=True):
             caller = Caller(_seconds(context, PATIENCE), _words(context))
             answers = await method.run(read(proto), caller)
             async with contextlib.aclosing(answers.items) as items:
@@ -170,6 +206,42 @@ class _Answering:
     def __init__(self, asked: Asking, callers: Callers) -> None:
         self._asked = asked
         self._callers = callers
+        self._running: dict[asyncio.Task[Any], bool] = {}  # whether it is a stream, which may have no end
+        self._cut: set[asyncio.Task[Any]] = set()  # by us, not by their clients
+        self._ending = False
+
+    async def end(self) -> None:
+        """Begin nothing more, and cut what runs: streams at once, calls after `_GRACE`."""
+        self._ending = True
+        self._cancel([task for task, stream in self._running.items() if stream])
+        if self._running:
+            await asyncio.wait(list(self._running), timeout=_GRACE)
+        if late := list(self._running):
+            self._cancel(late)
+            await asyncio.wait(late, timeout=_WORDS)
+
+    def _cancel(self, tasks: list[asyncio.Task[Any]]) -> None:
+        for task in tasks:
+            self._cut.add(task)
+            task.cancel()
+
+    @contextlib.contextmanager
+    def _counted(self, stream: bool) -> Iterator[None]:
+        """Raises Unavailable where the gateway ends."""
+        if self._ending:
+            raise Unavailable(_ENDS)
+        task = asyncio.current_task()
+        assert task is not None
+        self._running[task] = stream
+        try:
+            yield
+        except asyncio.CancelledError as error:
+            if task not in self._cut:
+                raise
+            raise Unavailable(_ENDS) from error
+        finally:
+            del self._running[task]
+            self._cut.discard(task)
 
     def tell(self, asked: Told, request: Any, seconds: float) -> None:
         """Who asks for what, until when; of a question nobody wants to know."""
@@ -178,11 +250,11 @@ class _Answering:
             asked.told |= {"caller": self._callers.now(), "deadline": f"{seconds:.3g} s"}
 
     @contextlib.asynccontextmanager
-    async def to(self, name: str, context: Any) -> AsyncIterator[Told]:
+    async def to(self, name: str, context: Any, *, stream: bool = False) -> AsyncIterator[Told]:
         """Turn what goes wrong inside into a gRPC status: an error's code is the status's name."""
         with log.ids(trace=_trace(context)):
             try:
-                with self._asked(name) as asked:
+                with self._counted(stream), self._asked(name) as asked:
                     yield asked
             except CribusError as caught:
                 error = caught

@@ -236,3 +236,103 @@ def test_crictl(tmp_path: Path, command: list[str], expected: list[str]) -> None
     code, out, err = asyncio.run(run())
     assert code == 0, err
     assert all(word in out for word in expected), out
+
+
+async def _told(tmp_path: Path, table: dict[Any, Any], ask: Any, begun: asyncio.Event) -> list[Any]:
+    """What clients see of calls to a gateway that is told to stop when those have begun."""
+    async with contextlib.AsyncExitStack() as node:
+        endpoint = await node.enter_async_context(gateway(tmp_path, Calls(table), Shim(program)))
+        async with grpc.aio.insecure_channel(endpoint) as channel:
+            asked = [asyncio.ensure_future(one) for one in ask(stubs.RuntimeServiceStub(channel))]
+            await begun.wait()
+            await node.aclose()
+            ends = await asyncio.gather(*asked, return_exceptions=True)
+            return [(one.code().name, one.details()) if isinstance(one, grpc.RpcError) else one for one in ends]
+
+
+ENDS = ("UNAVAILABLE", server._ENDS)
+
+
+def test_a_call_that_outlasts_the_gateway_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_GRACE", 0.2)
+
+    async def run() -> None:
+        begun, cancelled = asyncio.Event(), asyncio.Event()
+
+        async def hang(request: Any) -> Any:
+            begun.set()
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                cancelled.set()
+
+        def ask(stub: Any) -> list[Any]:
+            return [stub.CreateContainer(pb.CreateContainerRequest())]
+
+        assert await _told(tmp_path, {manager.CREATE_CONTAINER: hang}, ask, begun) == [ENDS]
+        assert cancelled.is_set()
+
+    asyncio.run(run())
+
+
+def test_a_call_that_ends_in_time_is_answered(tmp_path: Path) -> None:
+    async def run() -> None:
+        begun = asyncio.Event()
+
+        async def slow(request: Any) -> Any:
+            begun.set()
+            await asyncio.sleep(0.1)
+            return c.CreateContainerResponse(container_id=CONTAINER)
+
+        def ask(stub: Any) -> list[Any]:
+            return [stub.CreateContainer(pb.CreateContainerRequest())]
+
+        (answer,) = await _told(tmp_path, {manager.CREATE_CONTAINER: slow}, ask, begun)
+        assert answer.container_id == CONTAINER
+
+    asyncio.run(run())
+
+
+def test_a_stream_ends_with_the_gateway_at_once(tmp_path: Path) -> None:
+    async def run() -> None:
+        begun = asyncio.Event()
+
+        async def hang(request: Any) -> Any:
+            begun.set()
+            await asyncio.get_running_loop().create_future()
+
+        async def read(stub: Any) -> Any:
+            return [page async for page in stub.StreamPodSandboxes(pb.StreamPodSandboxesRequest())]
+
+        assert await _told(tmp_path, {manager.PAGE_SANDBOXES: hang}, lambda stub: [read(stub)], begun) == [ENDS]
+
+    async def whole() -> None:
+        async with asyncio.timeout(server._GRACE):
+            await run()
+
+    asyncio.run(whole())
+
+
+def test_calls_that_arrive_while_the_gateway_ends_are_unavailable(tmp_path: Path) -> None:
+    async def run() -> None:
+        begun = asyncio.Event()
+        codes: set[str] = set()
+
+        async def listed(request: Any) -> Any:
+            begun.set()
+            await asyncio.sleep(0.001)
+            return c.ListContainersResponse()
+
+        async def again(stub: Any) -> None:
+            while codes <= {"OK"}:
+                try:
+                    await stub.ListContainers(pb.ListContainersRequest())
+                    codes.add("OK")
+                except grpc.aio.AioRpcError as error:
+                    codes.add(error.code().name)
+
+        table = {manager.LIST_CONTAINERS: listed}
+        await _told(tmp_path, table, lambda stub: [again(stub) for _ in range(30)], begun)
+        assert codes == {"OK", "UNAVAILABLE"}
+
+    asyncio.run(run())
