@@ -5,6 +5,7 @@ so that the next shim goes on with it.
 """
 
 import os
+import select
 import signal
 import socket
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from cribus.shim.ends import Kind
 from cribus.shim.inlet import Inlet
 from cribus.shim.keepers import Locker
 from cribus.shim.kept import Kept
-from cribus.shim.loop import HANGUP, READ, Loop, Timer
+from cribus.shim.loop import HANGUP, READ, Loop
 from cribus.shim.outlet import Outlet
 from cribus.shim.pump import Tools
 from cribus.shim.session import STDERR, STDOUT
@@ -30,7 +31,7 @@ from cribus.steps import Step
 FORKING = 60.0  # seconds for the executor's answer
 _REQUESTS = 3  # to the executor for one process, while none of them has reached one
 BLOCK = 65536  # bytes of one read
-_TERMINAL_REST = 0.1  # seconds in which a dead process's last words pass the terminal
+_TERMINAL_HOLDS = 65536  # bytes: more than a terminal keeps of what was written before (pty.c, tty_buffer.c)
 _UNKNOWN = 255  # the exit code of a process whose end nobody saw
 _PROCESS_GROUP = 4  # PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9
 
@@ -87,7 +88,6 @@ class Process:
         self._answered = False
         self._over: Callable[[], None] | None = None
         self._requests = 0
-        self._timer: Timer | None = None
         self._size = (0, 0)
 
     def start(self, container: str, args: list[str]) -> None:
@@ -290,8 +290,7 @@ class Process:
         """After the exit only what was there then is read: others may hold the stream for ever."""
         if channel in self._left:
             self._left[channel] -= taken
-            if self._left[channel] <= 0:
-                self._shut(channel)
+            self._shut_if_over(channel)
 
     def _shut(self, channel: int) -> None:
         source = self._outlets.pop(channel).source
@@ -334,21 +333,22 @@ class Process:
     def _wind_up(self) -> None:
         """It is dead: what it wrote is in the pipes."""
         for channel, outlet in list(self._outlets.items()):
-            if outlet.source == self.terminal:
-                self._timer = self._loop.later(_TERMINAL_REST, self._terminal_rested)
-                continue
-            self._left[channel] = outlet.waiting()
-            if self._left[channel] == 0:
-                self._shut(channel)
+            # How much is in a terminal nobody can ask: its reader's side takes 4 KiB, and more waits behind that.
+            self._left[channel] = _TERMINAL_HOLDS if outlet.source == self.terminal else outlet.waiting()
+            self._shut_if_over(channel)
         self._finish()
 
-    def _terminal_rested(self) -> None:
-        """What is in the terminal now is the last of it."""
-        if STDOUT in self._outlets:
-            self._left[STDOUT] = self._outlets[STDOUT].waiting()
-            if self._left[STDOUT] == 0:
-                self._shut(STDOUT)
-        self._finish()
+    def _shut_if_over(self, channel: int) -> None:
+        """After the exit: nothing is left of what was there then."""
+        if self._left[channel] <= 0 or (self._outlets[channel].source == self.terminal and self._silent(channel)):
+            self._shut(channel)
+
+    def _silent(self, channel: int) -> bool:
+        """Whether nothing is in the terminal or its stage: to look brings what was written before to the reader's
+        side (n_tty_poll)."""
+        look = select.poll()
+        look.register(self.terminal, select.POLLIN)
+        return not any(events & select.POLLIN for _, events in look.poll(0)) and not self._outlets[channel].waiting()
 
     def _finish(self) -> None:
         if self._status is None or self._outlets or self._owner is None:
@@ -374,8 +374,6 @@ class Process:
         """Nobody wants to know of it any more. Idempotent."""
         self._owner = None
         self._yard.door.execs.pop(self._locker.notes.exec_id, None)
-        if self._timer is not None:
-            self._timer.cancel()
         for channel in list(self._outlets):
             self._shut(channel)
         if self.stdin is not None:

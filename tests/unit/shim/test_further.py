@@ -1,15 +1,19 @@
 """One process with an executor that is a function here; with the real bus it is in test_exec."""
 
+import contextlib
 import gc
 import os
 import select
 import signal
+import socket
+import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from cribus.api.executor import Exec, Execed
 from cribus.errors import Aborted, CribusError, FailedPrecondition
+from cribus.linux import fds as descriptors_of
 from cribus.linux import process
 from cribus.shim.door import Door
 from cribus.shim.ends import Kind
@@ -28,12 +32,13 @@ class Owner:
         self.code = -1
         self.error: CribusError | None = None
         self.begun = False
+        self.slow = False
 
     def started(self) -> None:
         self.begun = True
 
     def readable(self, channel: int) -> int:
-        return 65536
+        return 0 if self.slow else 65536
 
     def output(self, channel: int) -> None:
         """It is kept."""
@@ -69,9 +74,9 @@ def descriptors() -> int:
 def test_no_process_leaves_no_descriptor(yard: Make, turning: Turning) -> None:
     place = yard(lambda wanted, again, done: done(None, FailedPrecondition("no")))
     before = descriptors()
-    for tty in (False, True):
+    for terminal in (False, True):
         owner = Owner()
-        owner.process(place, tty=tty, stdin=True).start("c", ["x"])
+        owner.process(place, tty=terminal, stdin=True).start("c", ["x"])
         assert owner.error
         owner.locker.close_all()
     assert descriptors() == before
@@ -206,3 +211,40 @@ def test_one_whose_descriptors_were_fetched_is_not_made_twice(yard: Make, turnin
     assert len(answers) == 1
     assert isinstance(owner.error, Aborted)
     owner.locker.close_all()
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["all-gone", "held-by-another"])
+def test_all_that_a_terminal_holds_is_read_after_the_exit(yard: Make, turning: Turning, held: bool) -> None:
+    """Its reader was slow: the terminal is as full as one can be, and the kernel counts a part of it only."""
+    answers: list[Done] = []
+    place = yard(lambda wanted, again, done: answers.append(done))
+    owner = Owner()
+    owner.slow = True
+    one = owner.process(place, tty=True)
+    one.start("c", ["x"])
+    link, *_, exit_fd = (os.dup(fd) for fd in one.outer())
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    with socket.socket(fileno=link) as there:
+        descriptors_of.send(there, b"terminal", [master])
+    answers[0](Execed(pid=1), None)
+    os.set_blocking(slave, False)
+    said = b"".join(b"%09d\n" % k for k in range(20_000))
+    written = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            written += os.write(slave, said[written : written + 500])
+    assert 4096 < written < len(said)
+    if not held:
+        os.close(slave)
+    os.write(exit_fd, bytes(4))
+
+    def quick() -> None:
+        owner.slow = False
+        one.go(1)
+
+    turning.loop.later(0.3, quick)
+    turning.until(lambda: owner.code >= 0)
+    assert owner.out(1) == said[:written]
+    if held:
+        os.close(slave)
