@@ -40,7 +40,7 @@ def test_out_of_descriptors(cri: Cri, clean: Node, part: str) -> None:
     pod = cri.pod()
     box = pod.running("sleep", "1000")
     pid = _pid(clean, part, pod.id)
-    for spare in (0, 1) if part == "shimd fork server" else (0, 1, 3, 6):  # with more it makes shims that cannot live
+    for spare in (0, 1, 3, 6):
         made = pod.created("sleep", "1000")
         with exhausted(pid, spare):
             for method, fields in (

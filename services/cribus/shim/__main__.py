@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import functools
 import os
+import resource
 import signal
 import socket
 from typing import Any
@@ -44,6 +45,9 @@ def main(request: dict[str, Any], fds: list[int]) -> int:
     """
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+    # Its own, not what was left to the process that forked it: that may just have been out of descriptors.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     process.set_name("shim")
     process.set_title(f"shim {request['run']} no pod yet")
     _Life(request, socket.socket(fileno=fds[request["orders"]])).run()
