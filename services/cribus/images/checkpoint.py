@@ -1,18 +1,20 @@
 """The image service's part in checkpoints: a container's changes to its image, and archives."""
 
+import logging
 from typing import Any
 
 from msgspec import to_builtins
 
 from cribus.api.images import Capture, Fill, Pack, PackPod, Unpack
 from cribus.api.verb import Empty
-from cribus.errors import InvalidArgument
+from cribus.errors import CribusError, InvalidArgument
 from cribus.images import manifest, worker
 from cribus.images.node import Node
 from cribus.images.store import Image
 
 # As buildah is told to write them for containerd and CRI-O.
 _ANNOTATIONS = ("org.criu.checkpoint.container.name", "io.kubernetes.cri-o.annotations.checkpoint.name")
+_logger = logging.getLogger(__name__)
 _PARCEL = "cribus.images.parcel:main"
 
 
@@ -35,7 +37,10 @@ async def pack_pod(node: Node, request: PackPod) -> Empty:
     try:
         await _have(node, {"do": "pack_pod", **asked, "logs": request.logs, "until": request.until})
     except BaseException:
-        await _have(node, {"do": "unpack_pod", **asked})
+        try:
+            await _have(node, {"do": "unpack_pod", **asked})
+        except (CribusError, OSError) as error:  # what is told is why it failed in the first place
+            _logger.error("archives are left", extra={"location": request.location, "cause": str(error)})
         raise
     return Empty()
 

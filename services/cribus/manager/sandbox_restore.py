@@ -5,6 +5,7 @@ says of images and processes must be what the checkpoint has; the rest applies a
 """
 
 import json
+import logging
 import os
 import re
 from typing import Any
@@ -20,7 +21,7 @@ from cribus.api.cri.sandbox import (
     RestorePodResponse,
     RunPodSandboxRequest,
 )
-from cribus.errors import FailedPrecondition, InvalidArgument
+from cribus.errors import CribusError, FailedPrecondition, InvalidArgument
 from cribus.manager import (
     container_checkpoint,
     container_create,
@@ -29,6 +30,8 @@ from cribus.manager import (
     sandbox_run,
 )
 from cribus.manager.node import Node
+
+_logger = logging.getLogger(__name__)
 
 
 async def restore(node: Node, request: Request) -> RestorePodResponse:
@@ -80,7 +83,10 @@ async def _made(node: Node, request: Request, wanted: list[tuple[ContainerConfig
     try:
         made = [await _container(node, pod, (config, *one)) for one in wanted]
     except BaseException:
-        await sandbox_remove.remove(node, RemovePodSandboxRequest(pod_sandbox_id=pod))
+        try:
+            await sandbox_remove.remove(node, RemovePodSandboxRequest(pod_sandbox_id=pod))
+        except (CribusError, OSError) as error:  # what is told is why it failed in the first place
+            _logger.error("a pod is left that was restored in part", extra={"pod": pod, "cause": str(error)})
         raise
     return RestorePodResponse(pod_sandbox_id=pod, restored_containers=made)
 

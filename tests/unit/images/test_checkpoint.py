@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from cribus.api.images import Capture, Fill, Pack, PackPod, Prepare, Unpack
-from cribus.errors import CribusError, InvalidArgument, NotFound
+from cribus.errors import CribusError, InvalidArgument, NotFound, ResourceExhausted
 from cribus.images import checkpoint, rootfs
 
 from tests.registry import Entry, tar
@@ -108,3 +108,18 @@ def test_a_pod_is_packed_as_a_whole_or_not_at_all(world: World, tmp_path: Path) 
 
     run(work)
     assert "container-0.tar" not in os.listdir(tmp_path / "out")
+
+
+def test_a_clean_up_that_fails_too_hides_nothing(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refuse(node: object, request: dict[str, str]) -> None:
+        raise NotFound("no such folder") if request["do"] == "pack_pod" else ResourceExhausted("no worker")
+
+    async def work() -> None:
+        with pytest.raises(NotFound, match="no such folder"):
+            await checkpoint.pack_pod(world.node(), PackPod(folder="/no", location=str(tmp_path), until=1))
+
+    monkeypatch.setattr(checkpoint, "_have", refuse)
+    run(work)
+    assert "archives are left" in caplog.text

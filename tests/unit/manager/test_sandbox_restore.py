@@ -8,8 +8,8 @@ import pytest
 from cribus.api import executor, images
 from cribus.api.cri import container as c
 from cribus.api.verb import Empty
-from cribus.errors import FailedPrecondition, InvalidArgument, NotFound
-from cribus.manager import sandbox_restore
+from cribus.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from cribus.manager import sandbox_remove, sandbox_restore
 from cribus.manager.records import State
 
 from tests.unit.manager.conftest import Run, World, container_config, pod_config
@@ -145,5 +145,23 @@ def test_a_host_without_criu(world: World, run: Run, place: Path) -> None:
         with pytest.raises(FailedPrecondition, match="this host cannot checkpoint or restore: no criu"):
             await ask(world, place)
         assert "executor.create_pod" not in world.names()
+
+    run(story())
+
+
+def test_a_clean_up_that_fails_too_hides_nothing(
+    world: World, run: Run, place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    archive(world, image="sha256:" + "9" * 64)
+
+    async def refuse(*_: Any) -> None:
+        raise Unavailable("the executor is away")
+
+    monkeypatch.setattr(sandbox_remove, "remove", refuse)
+
+    async def story() -> None:
+        with pytest.raises(FailedPrecondition, match="the checkpoint is of image"):
+            await ask(world, place)
+        assert "a pod is left that was restored in part" in caplog.text
 
     run(story())
