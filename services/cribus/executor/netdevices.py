@@ -8,12 +8,11 @@ import errno
 import os
 import socket
 import struct
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 from cribus.errors import AlreadyExists, InvalidArgument
-from cribus.linux import files, namespaces, netlink
+from cribus.linux import files, netlink, netns
 from cribus.linux.netlink import attribute, message, text, u32
 
 _NEWLINK, _GETLINK, _NEWADDR, _GETADDR = 16, 18, 20, 22
@@ -108,25 +107,14 @@ def _readdressed(body: bytes, index: int) -> bytes:
 
 @contextlib.contextmanager
 def _within(pidfd: int) -> Iterator[tuple[netlink.Socket, int]]:
-    """A socket in that process's network namespace, and the namespace. A thread of its own goes there: nobody else
-    is left in it. Raises ProcessLookupError when the process has ended."""
-    made: list[tuple[netlink.Socket, int]] = []
-    failures: list[OSError] = []
+    """A socket in that process's network namespace, and the namespace. Raises ProcessLookupError when the process
+    has ended."""
 
-    def enter() -> None:
-        try:
-            namespaces.setns(pidfd, namespaces.CLONE_NEWNET)
-            target = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            made.append((netlink.Socket(socket.NETLINK_ROUTE), target))
-        except OSError as error:
-            failures.append(error)
+    def entered() -> tuple[netlink.Socket, int]:
+        target = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        return netlink.Socket(socket.NETLINK_ROUTE), target
 
-    thread = threading.Thread(target=enter, name="netns")
-    thread.start()
-    thread.join()
-    if failures:
-        raise failures[0]
-    inside, target = made[0]
+    inside, target = netns.within(pidfd, entered)
     try:
         with inside:
             yield inside, target

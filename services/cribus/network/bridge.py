@@ -9,6 +9,7 @@ from typing import Any
 
 from cribus.errors import FailedPrecondition
 from cribus.linux import files
+from cribus.linux.netns import within
 from cribus.network import host_local, links
 from cribus.network.external import Call
 from cribus.network.firewall import Firewall, Segment
@@ -53,7 +54,7 @@ class Bridge:
                 int(conf.get("mtu") or 0), bool(conf.get("hairpinMode")),
             )  # fmt: skip
             routes = _routes(conf, taken)
-            links.within(netns, lambda: _inside(host, pair, [one.address for one in taken], routes))
+            within(netns, lambda: _inside(host, pair, [one.address for one in taken], routes))
         for one in taken:
             self._firewall.know(Segment(one.address.network, bridge.name, bool(conf.get("ipMasq"))))
         return _result(conf, [bridge, pair.host_mac, mac], call, taken)
@@ -86,7 +87,7 @@ class Bridge:
             bridge, port = host.find(name), host.find(call.host_link)
             if bridge is None or port is None or port.master != bridge.index:
                 raise FailedPrecondition(f"{call.host_link} is not a port of bridge {name}: attach the pod anew")
-            have = links.within(netns, lambda: _addresses(call.interface))
+            have = within(netns, lambda: _addresses(call.interface))
         missing = sorted(str(one) for one in wanted - set(have))
         lost = [str(one) for one in wanted if not _store(conf).owned(one.ip, call.container)]
         if missing or lost:

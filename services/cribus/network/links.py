@@ -11,18 +11,15 @@ import ipaddress
 import os
 import socket
 import struct
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
 
-from cribus.linux import namespaces, netlink
+from cribus.linux import netlink
 from cribus.linux.netlink import attribute, message, nested, text, u32
 
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
-T = TypeVar("T")
 
 _NEWLINK, _DELLINK, _GETLINK, _SETLINK = 16, 17, 18, 19
 _NEWADDR, _GETADDR, _NEWROUTE, _GETROUTE, _DELNEIGH = 20, 22, 24, 26, 29
@@ -174,27 +171,6 @@ def _content_with(*codes: int) -> Iterator[None]:
     except OSError as error:
         if error.errno not in codes:
             raise
-
-
-def within(netns: int, function: Callable[[], T]) -> T:
-    """Run the function in a network namespace, in a thread made for it: should the way back fail, no
-    other work is left in a pod's namespace."""
-    result: list[T] = []
-    failure: list[BaseException] = []
-
-    def enter() -> None:
-        try:
-            namespaces.setns(netns, namespaces.CLONE_NEWNET)
-            result.append(function())
-        except BaseException as error:  # noqa: BLE001  it is raised again in the caller's thread
-            failure.append(error)
-
-    thread = threading.Thread(target=enter, name="netns")
-    thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
-    return result[0]
 
 
 @contextlib.contextmanager

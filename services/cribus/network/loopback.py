@@ -3,6 +3,7 @@
 from typing import Any
 
 from cribus.errors import FailedPrecondition
+from cribus.linux.netns import within
 from cribus.network import links
 from cribus.network.external import Call
 
@@ -23,7 +24,7 @@ class Loopback:
     def check(self, conf: dict[str, Any], call: Call) -> None:
         """Raises FailedPrecondition when lo is down."""
         with links.opened(call.netns) as netns:
-            if not links.within(netns, _is_up):
+            if not within(netns, _is_up):
                 raise FailedPrecondition("lo of the pod is down: attach the pod anew")
 
     def delete(self, conf: dict[str, Any], call: Call) -> None:
@@ -36,7 +37,7 @@ class Loopback:
 def bring_up(path: str) -> None:
     """Bring up lo in the namespace at the path."""
     with links.opened(path) as netns:
-        links.within(netns, _up)
+        within(netns, _up)
 
 
 def _up() -> None:

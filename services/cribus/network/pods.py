@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from cribus.errors import CribusError, FailedPrecondition, Unavailable
 from cribus.linux import files
+from cribus.linux.netns import within
 from cribus.network import chain, config, links, loopback
 from cribus.network.cache import Cache, Entry
 from cribus.network.external import Call
@@ -205,7 +206,7 @@ class Network:
     def stats(self, netns: str) -> dict[str, dict[str, int]]:
         """Counters by interface, without lo: rx_bytes, tx_bytes, rx_errors, tx_errors and the like."""
         with links.opened(netns) as fd:
-            found = links.within(fd, _all_links)
+            found = within(fd, _all_links)
         return {link.name: link.counters for link in found if link.name != "lo"}
 
     def _note(self, entry: Entry, result: dict[str, Any]) -> None:

@@ -1,7 +1,6 @@
 import ipaddress
-import threading
 
-import pytest
+from cribus.linux.netns import within
 from cribus.network import links
 from cribus.network.links import Links, Veth
 
@@ -35,7 +34,7 @@ def test_a_veth_from_bridge_to_namespace(namespace: MakeNamespace, bridge: str) 
                 assert pod.default_gateways() == [gateway]
                 return found
 
-        peer = links.within(netns, configure)
+        peer = within(netns, configure)
         assert (peer.mac, peer.mtu) == (mac, 1400)
         host.take_off_bridge(f"{TAG}v")
         off = host.find(f"{TAG}v")
@@ -56,14 +55,6 @@ def test_addresses_and_neighbours_twice(bridge: str) -> None:
                 host.add_address(made.index, ipaddress.ip_interface(text))
             assert ipaddress.ip_interface(text) in host.addresses(made.index)
         host.forget_neighbour(made.index, ipaddress.ip_address("10.6.0.9"))
-
-
-def test_a_thread_that_enters_is_not_ours(namespace: MakeNamespace) -> None:
-    with links.opened(namespace()) as netns:
-        name = links.within(netns, lambda: threading.current_thread().name)
-        assert name == "netns"
-        with pytest.raises(ZeroDivisionError):
-            links.within(netns, lambda: 1 // 0)
 
 
 def test_counters(namespace: MakeNamespace) -> None:
