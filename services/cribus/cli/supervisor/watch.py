@@ -40,6 +40,7 @@ class Bus:
         self._complained = False
         self._sock: socket.socket | None = None
         self._said = b""
+        self._greeting = b""  # to be sent when the server has introduced itself
         self.beat = 0
 
     def ask(self) -> None:
@@ -48,7 +49,7 @@ class Bus:
             if self._sock is None:
                 self._open()
             self._hear()
-            if self._sock is not None:
+            if self._sock is not None and not self._greeting:  # who asks before it has greeted is thrown out
                 self._sock.send(b"PING\r\n")
         except BlockingIOError:
             return

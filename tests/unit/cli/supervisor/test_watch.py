@@ -161,3 +161,6 @@ def test_a_bus_whose_greeting_never_comes(tmp_path: Path) -> None:
             asked.ask()
         assert asked.beat == 0
         asked.close()
+        taken, _ = listener.accept()
+        with taken:
+            assert taken.recv(4096) == b"", "who asks before it has greeted is thrown out"
