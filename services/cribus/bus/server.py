@@ -37,6 +37,7 @@ _IDS = ("container", "container_id", "pod", "pod_sandbox_id")
 _SHORT = 80  # characters of a field that is told whole; a longer one is not
 _LARGE = 16 << 10  # bytes beyond which an answer is not kept: lists are long, and asked for often
 _DRAIN = 1.0  # seconds that running requests get at the end
+_DRAIN_ONCE = 4.0  # and then those that no successor may run again, whose callers would be told to think for themselves
 _SCARCE = (errno.EAGAIN, errno.ENOMEM, errno.ENFILE, errno.EMFILE, errno.ENOSPC, errno.EDQUOT)
 _logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Server:
         self._asked = tables.asked
         self._verbs = {verb.name: (verb, handler) for verb, handler in tables.verbs.items()}
         self._jobs: OrderedDict[str, _Job] = OrderedDict()
-        self._tasks: set[asyncio.Future[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._leaving = False
 
     async def on_message(self, msg: Msg) -> None:
@@ -92,7 +93,7 @@ class Server:
         elif known is None:
             self._forget_old()
             job = self._jobs[meta.id] = _Job(msg.reply)  # before any await: its repeat may be next in line
-            task = asyncio.create_task(self._run(job, msg, meta, body))
+            task = asyncio.create_task(self._run(job, msg, meta, body), name=msg.subject.split(".")[3])
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         elif known.answer is None:
@@ -197,8 +198,14 @@ class Server:
         self._leaving = True
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_DRAIN)
+        once = {task for task in self._tasks if not self._repeatable(task.get_name())}
+        if once:
+            await asyncio.wait(once, timeout=_DRAIN_ONCE)
         for task in self._tasks:
             task.cancel()
+
+    def _repeatable(self, name: str) -> bool:
+        return name not in self._verbs or self._verbs[name][0].repeatable
 
 
 def about(request: Any, meta: codec.Meta) -> tuple[str, dict[str, str]]:

@@ -111,6 +111,38 @@ def test_what_the_host_is_short_of_is_no_defect() -> None:
     assert isinstance(_explained("exec", OSError(errno.EPERM, "no", "x")), Internal)
 
 
+def test_who_stops_waits_longer_for_what_must_not_run_twice(with_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cribus.bus.server._DRAIN", 0.1)
+
+    async def scenario(server: Any) -> None:
+        begun, release, stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def exec(request: Exec) -> Execed:
+            begun.set()
+            await release.wait()
+            return Execed(pid=7)
+
+        async def serving(executor: service.Bus) -> None:
+            async with executor.serve({EXEC: exec}):
+                await stop.wait()
+
+        async with (
+            service.connect(server.settings, "executor") as executor,
+            service.connect(server.settings, "shim") as bus,
+        ):
+            served = asyncio.create_task(serving(executor))
+            asked = asyncio.create_task(bus.call(EXEC, Exec(container="c", pod="p", exec_id="e", args=["true"])))
+            await begun.wait()
+            stop.set()
+            await asyncio.wait({served, asked}, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
+            assert not served.done()
+            release.set()
+            assert (await asked).pid == 7
+            await served
+
+    with_server(scenario)
+
+
 def test_an_answer_that_reaches_nobody_is_told(with_server: Any) -> None:
     async def scenario(server: Any) -> None:
         release, told = asyncio.Event(), asyncio.Queue[int]()
