@@ -41,8 +41,10 @@ async def main(server: forkserver.Server) -> int:
     node.handlers = settings.handlers
     node.kept = Kept(settings.root)
     server.on_orphan = functools.partial(state.orphaned, node)
-    own.looks.append(Keepers(node).look)
+    keepers = Keepers(node)
+    own.looks.append(keepers.look)
     state.claim(settings.run)
+    keepers.look()
     await containers.adopt(node)
     async with service.connect(settings, "executor") as bus, bus.serve(verbs.table(node)):
         node.keepers.ahead.fill()

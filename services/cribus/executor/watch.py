@@ -1,8 +1,9 @@
 """Keepers that hang because somebody has stopped them. They give no signs of life, which would cost every container
 something; the kernel is asked instead.
 
-A keeper that is stopped is told to go on: what it holds nobody else may have, and it knows nothing that could be
-old. One that stays stopped, because it is traced or stopped again and again, is killed: its shim starts another.
+A keeper that is stopped is told to go on, at the first look, for that does no harm whoever stopped it: what it holds
+nobody else may have, and it knows nothing that could be old. One that stays stopped, because it is traced or stopped
+again and again, is killed: its shim starts another.
 """
 
 import contextlib
@@ -34,7 +35,8 @@ class _Known:
 
 
 class Keepers:
-    """`look` is to be called about once a second."""
+    """`look` is to be called once at the start, then about once a second: who waits for a keeper that was stopped
+    together with an executor has waited for that one's successor already."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -44,7 +46,7 @@ class Keepers:
 
     def look(self) -> None:
         self._looks += 1
-        if self._looks % _EVERY:
+        if self._looks % _EVERY != 1:
             return
         try:
             there = os.listdir(self._folder)
@@ -80,10 +82,9 @@ class Keepers:
             one.stopped = 0
             return
         one.stopped += 1
-        if one.stopped > 1:  # the first time it may just be that somebody stops it for a moment
-            number = signal.SIGKILL if one.stopped >= _LAST else signal.SIGCONT
-            _logger.error("a keeper was stopped", extra={"container": container, "pid": one.pid, "signal": number.name})
-            _send(one, number)
+        number = signal.SIGKILL if one.stopped >= _LAST else signal.SIGCONT
+        _logger.error("a keeper was stopped", extra={"container": container, "pid": one.pid, "signal": number.name})
+        _send(one, number)
 
 
 def _send(one: _Known, number: signal.Signals) -> None:
