@@ -204,8 +204,9 @@ def test_given_up_at_each_step_and_made_again(stage: World, cri: Cri, name: str)
         stage.sweep()
         raise
     print(f"{met} halts at {len(steps)} steps")
-    # A step may be passed just after the answer, as it was not when they were counted.
-    assert met >= 0.5 * len(steps)
+    # What is told to others, three steps of some calls' five, may be passed just after the answer, as it was not when
+    # they were counted.
+    assert met >= 0.4 * len(steps)
 
 
 def _given_up(stage: World, cri: Cri, call: Call, where: tuple[str, bool]) -> bool:

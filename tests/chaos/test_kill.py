@@ -124,6 +124,7 @@ def test_kill_in_the_middle(clean: Node, part: str) -> None:
     worker.join(60)
     [first] = results
     if first.returncode != 0:
+        until(lambda: clean.try_crictl("version").returncode == 0, 10, "it can be asked again")
         again = OPERATIONS[operation](clean, name)
         assert again.returncode == 0, (first.stderr, again.stderr)
     _whole_again(clean, victim.container, Kill(clean, part))

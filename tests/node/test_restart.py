@@ -55,6 +55,7 @@ def test_a_service_that_is_stopped_comes_back(clean: Node, service: str, tmp_pat
     os.kill(pid, signal.SIGTERM)
     (tmp_path / "gate" / "open").touch()
     until(lambda: clean.services().get(service) not in (pid, 0, None), 15, f"{service} runs again")
+    until(lambda: clean.try_crictl("version").returncode == 0, 15, "it answers")
     assert clean.exited(waiter)["exitCode"] == 5
     _whole(clean, writer, len(clean.log_lines(writer)))
     clean.crictl("rmp", "-f", pod)
