@@ -124,7 +124,10 @@ def test_whose_status_is_told_can_still_be_reaped(ending: int) -> None:
 def test_survives_signals(tmp_path: Path, number: int) -> None:
     kept = Kept(tmp_path)
     os.kill(kept.pid, number)
-    assert kept.ask(b"get")[1]
+    fds = kept.ask(b"get")[1]
+    assert fds
+    for fd in fds:
+        os.close(fd)
     process.pidfd_send_signal(kept.pidfd, 9)
     select.select([kept.pidfd], [], [], 5)
     kept.ask(b"end")

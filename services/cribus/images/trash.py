@@ -3,10 +3,8 @@ few entries, as a container's writable layer has, are deleted here; a larger tre
 priority, which no depth and no number of files troubles.
 """
 
-import contextlib
 import logging
 import os
-import queue
 import secrets
 import subprocess
 import threading
@@ -22,8 +20,9 @@ class Trash:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._news: queue.SimpleQueue[threading.Event | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._waiting: list[threading.Event | None] = []  # one a wish that is not yet being granted
+        self._at_work = False  # a thread, which ends when nobody wishes anything
 
     def take(self, path: Path) -> bool:
         """Away with a file or a tree; whether there was one. Raises OSError."""
@@ -36,23 +35,31 @@ class Trash:
 
     def empty(self, done: threading.Event | None = None) -> None:
         """Have everything in it deleted, some time; `done` is set then."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="trash", daemon=True)
-            self._thread.start()
-        self._news.put(done)
+        with self._lock:
+            self._waiting.append(done)
+            if self._at_work:
+                return
+            self._at_work = True
+        try:
+            threading.Thread(target=self._run, name="trash", daemon=True).start()
+        except RuntimeError as error:  # the host has no room for a thread: tried again with the next
+            _logger.warning("trash is not empty", extra={"cause": str(error)})
+            self._at_work = False
 
     def _run(self) -> None:
-        while True:
-            waiting = [self._news.get()]
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    waiting.append(self._news.get_nowait())
+        while waiting := self._wished():
             try:
                 self._delete()
             except OSError as error:  # no descriptors, say: tried again with the next that is thrown away
                 _logger.warning("trash is not empty", extra={"cause": str(error)})
             for done in filter(None, waiting):
                 done.set()
+
+    def _wished(self) -> list[threading.Event | None]:
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+            self._at_work = bool(waiting)
+            return waiting
 
     def _delete(self) -> None:
         names = [name for name in os.listdir(self._folder) if not _deleted(self._folder / name)]

@@ -6,6 +6,15 @@ import pytest
 from cribus.bus.spool import Spool
 
 
+def left(path: str) -> list[bytes]:
+    """What the next process finds."""
+    spool = Spool(path)
+    try:
+        return spool.left()
+    finally:
+        spool.close()
+
+
 def test_what_is_left_is_found_in_order_until_it_is_told(tmp_path: Path) -> None:
     path = str(tmp_path / "events" / "manager")
     first = Spool(path)
@@ -21,7 +30,7 @@ def test_what_is_left_is_found_in_order_until_it_is_told(tmp_path: Path) -> None
     assert third.left()[-1] == b"four"
     third.clear()
     third.close()
-    assert Spool(path).left() == []
+    assert left(path) == []
 
 
 def test_half_an_entry_is_none(tmp_path: Path) -> None:
@@ -31,7 +40,7 @@ def test_half_an_entry_is_none(tmp_path: Path) -> None:
     first.add(b"two")
     first.close()
     path.write_bytes(path.read_bytes()[:-1])
-    assert Spool(str(path)).left() == [b"one"]
+    assert left(str(path)) == [b"one"]
 
 
 def test_it_belongs_to_one_process_at_a_time(tmp_path: Path) -> None:
@@ -42,7 +51,7 @@ def test_it_belongs_to_one_process_at_a_time(tmp_path: Path) -> None:
     second.add(b"lost")
     second.clear()
     first.close()
-    assert Spool(path).left() == [b"one"]
+    assert left(path) == [b"one"]
 
 
 def test_no_room_is_no_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,9 +10,15 @@ from tests.unit.images.world import World, serve
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World(tmp_path / "images")
     serve(made, monkeypatch)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _mask() -> Iterator[None]:
+    """Workers change it: it is theirs."""
     mask = os.umask(0o022)
-    yield made
+    yield
     os.umask(mask)

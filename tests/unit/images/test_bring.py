@@ -44,7 +44,19 @@ class Blobs:
         yield self.data[name][offset:]
 
     def source(self, told: str = "") -> bring.Source:
-        return bring.Source(self.fetch, self.stopped.set, told)
+        made = bring.Source(self.fetch, self.stopped.set, told)
+        _sources.append(made)
+        return made
+
+
+_sources: list[bring.Source] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while _sources:
+        _sources.pop().close()
 
 
 def test_brought_and_told(world: World) -> None:

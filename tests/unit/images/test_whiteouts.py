@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from cribus.images import whiteouts
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> int:
-    return os.open(tmp_path, os.O_RDONLY)
+def folder(tmp_path: Path) -> Iterator[int]:
+    fd = os.open(tmp_path, os.O_RDONLY)
+    yield fd
+    os.close(fd)
 
 
 def test_other_names_are_left_alone(folder: int) -> None:

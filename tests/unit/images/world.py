@@ -58,16 +58,11 @@ async def spawn(function: str, request: dict[str, Any], fds: Sequence[int]) -> C
         finally:
             os._exit(code)
     child = Child(pid)
-    waiter = os.dup(child.pidfd)
-    loop = asyncio.get_running_loop()
-
-    def reap() -> None:
-        loop.remove_reader(waiter)
-        os.close(waiter)
-        os.waitpid(pid, 0)
-
-    loop.add_reader(waiter, reap)
+    _running.append(pid)
     return child
+
+
+_running: list[int] = []
 
 
 def _is_open(fd: int) -> bool:
@@ -152,9 +147,8 @@ def serve(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine function to its end, children reaped."""
 
-    async def whole() -> T:
-        made = await work()
-        await asyncio.sleep(0)
-        return made
-
-    return asyncio.run(whole())
+    try:
+        return asyncio.run(work())
+    finally:
+        while _running:
+            os.waitpid(_running.pop(), 0)

@@ -30,6 +30,12 @@ class Settings:
 
 
 @pytest.fixture
+def kernel_closes() -> bool:
+    """nftables' connection is the process's."""
+    return True
+
+
+@pytest.fixture
 def namespace() -> Iterator[MakeNamespace]:
     """Makes network namespaces; answers the path of each."""
     if os.geteuid():

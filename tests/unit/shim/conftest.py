@@ -19,6 +19,12 @@ from tests.unit.shim.rig import Rig  # noqa: E402
 
 
 @pytest.fixture
+def kernel_closes() -> bool:
+    """Shims are killed here, at any instruction."""
+    return True
+
+
+@pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
     one = Rig(tmp_path)
     try:

@@ -92,9 +92,14 @@ def wait(pid: int) -> int:
         with contextlib.suppress(ProcessLookupError):
             process.pidfd_send_signal(pidfd, number)
 
-    for number in _FORWARDED:
-        signal.signal(number, forward)
-    status = os.waitpid(pid, 0)[1]
-    os.close(pidfd)
+    before: dict[int, Any] = {}
+    try:
+        for number in _FORWARDED:
+            before[number] = signal.signal(number, forward)
+        status = os.waitpid(pid, 0)[1]
+    finally:
+        for taken, handler in before.items():
+            signal.signal(taken, handler)
+        os.close(pidfd)
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code

@@ -10,7 +10,6 @@ import tempfile
 import termios
 import tty
 from contextlib import ExitStack
-from typing import Any
 
 from cribus.executor.runc_cli import forks
 
@@ -35,19 +34,23 @@ class Console:
 
 def wait(pid: int, master: int) -> int:
     """Pass everything on until the process has ended: its code."""
-    before: list[Any] | None = None
-    if os.isatty(0):
-        before = termios.tcgetattr(0)
-        tty.setraw(0)
-        signal.signal(signal.SIGWINCH, lambda *_: _fit(master))
-        _fit(master)
     try:
-        _pump(pid, master)
-        return forks.wait(pid)
+        with ExitStack() as stack:
+            if os.isatty(0):
+                _become_raw(stack, master)
+            _pump(pid, master)
+            return forks.wait(pid)
     finally:
-        if before is not None:
-            termios.tcsetattr(0, termios.TCSADRAIN, before)
         os.close(master)
+
+
+def _become_raw(stack: ExitStack, master: int) -> None:
+    """Our own terminal, until the stack ends."""
+    before = termios.tcgetattr(0)
+    stack.callback(termios.tcsetattr, 0, termios.TCSADRAIN, before)
+    tty.setraw(0)
+    stack.callback(signal.signal, signal.SIGWINCH, signal.signal(signal.SIGWINCH, lambda *_: _fit(master)))
+    _fit(master)
 
 
 def _fit(master: int) -> None:

@@ -1,7 +1,6 @@
 import os
 import signal
 import socket
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +30,24 @@ def test_a_child_and_what_it_says() -> None:
 
 
 def test_signals_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {number: signal.getsignal(number) for number in forks._FORWARDED}
+    before = [signal.getsignal(number) for number in forks._FORWARDED]
     pid = os.posix_spawn("/bin/sleep", ["sleep", "100"], os.environ)
-    teller = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM))
-    teller.start()
-    try:
-        assert forks.wait(pid) == 128 + signal.SIGTERM
-    finally:
-        teller.join()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    waiting = os.waitpid
+
+    def told(pid: int, options: int) -> tuple[int, int]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return waiting(pid, options)
+
+    monkeypatch.setattr(os, "waitpid", told)
+    assert forks.wait(pid) == 128 + signal.SIGTERM
+    assert [signal.getsignal(number) for number in forks._FORWARDED] == before
+
+
+def test_who_fails_to_wait_hears_signals_as_before() -> None:
+    before = [signal.getsignal(number) for number in forks._FORWARDED]
+    with pytest.raises(ChildProcessError):
+        forks.wait(os.getppid())
+    assert [signal.getsignal(number) for number in forks._FORWARDED] == before
 
 
 def test_a_terminal_goes_from_hand_to_hand(tmp_path: Path) -> None:

@@ -14,9 +14,11 @@ def start(bundle: Path, said: bytes) -> None:
     sync, write = os.pipe()
     os.write(write, said)
     os.close(write)
+    pidfd = os.pidfd_open(os.getpid())
     try:
-        asyncio.run(native.start(Held(os.pidfd_open(os.getpid()), sync), str(bundle)))
+        asyncio.run(native.start(Held(pidfd, sync), str(bundle)))
     finally:
+        os.close(pidfd)
         os.close(sync)
 
 
