@@ -11,6 +11,7 @@ No message stays for that: while one does, nats-server 2.15 may undo purges when
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from nats.js import JetStreamContext
@@ -20,11 +21,14 @@ from nats.js.errors import BadRequestError, NoStreamResponseError, NotFoundError
 from cribus import pulse
 from cribus.bus import subjects
 from cribus.bus.connection import Connection
+from cribus.errors import Unavailable
 
 FENCE = "fence"  # a key that is no record: what is written there makes all expect another number
 LOAD = 10.0  # seconds that loading every record may take
 _BATCH = 256
+_CLAIM = 1.0  # seconds for claiming the bucket, for which a manager's start waits
 _NOT_LAST = 10071  # nats-server's number for "wrong last sequence"
+_logger = logging.getLogger(__name__)
 
 
 class Records:
@@ -66,9 +70,13 @@ class Records:
         await self._connection.while_up(attempt)
 
     async def claim(self) -> None:
-        """Be the one who writes: what others put who claimed before is refused from here on. Raises Unavailable."""
+        """Be the one who writes: what others put who claimed before is refused from here on. A bus that stores
+        nothing, with a full disk, takes nothing of theirs either: then it is claimed with the first record."""
         async with self._turn:
-            await self._connection.written(self._claimed)
+            try:
+                await self._connection.while_up(self._claimed, _CLAIM)
+            except Unavailable as error:
+                _logger.warning("the records' bucket is not claimed yet", extra={"cause": str(error)})
 
     async def _claimed(self) -> None:
         pulse.checked()
