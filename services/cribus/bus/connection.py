@@ -76,6 +76,7 @@ class Connection:
         self.nats: Client = _Client(self._arrived)
         self.up = asyncio.Event()
         self.down = asyncio.Event()
+        self._stores_nothing = 0.0  # since when no write succeeds (monotonic); 0: the last one did
         self.down.set()
         self.answers: dict[str, Callable[[Msg], None]] = {}
         self.on_reconnect: list[Callable[[], None]] = []
@@ -217,12 +218,18 @@ class Connection:
 
     async def written(self, attempt: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The same for what is to be stored. A nats-server whose disk was full once stores nothing more until it
-        is started again, however much room there is by then: whoever may start it is told."""
+        is started again, however much room there is by then: whoever may start it is told. One that is only slow,
+        or was away, has stored something in between."""
         try:
-            return await self.while_up(attempt)
+            stored = await self.while_up(attempt)
         except Unavailable:
-            await self.send(subjects.stuck(self.node, self.service), b"")
+            now = time.monotonic()
+            self._stores_nothing = self._stores_nothing or now
+            if now - self._stores_nothing >= PATIENCE and self.up.is_set():
+                await self.send(subjects.stuck(self.node, self.service), b"")
             raise
+        self._stores_nothing = 0.0
+        return stored
 
     async def _wait_up(self, end: float) -> None:
         try:

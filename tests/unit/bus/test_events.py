@@ -231,10 +231,22 @@ def test_what_is_not_stored_is_complained_of(with_server: Any, monkeypatch: pyte
         ):
             heard = await watching.connection.nats.subscribe(subjects.stuck("unit"))
             await watching.connection.nats.flush()
-            with monkeypatch.context() as full:
-                full.setattr(Connection, "while_up", stores_nothing)
-                with pytest.raises(Unavailable):
-                    await bus.kv.put("sandboxes.a", b"x")
+
+            async def fails(patience: float) -> None:
+                with monkeypatch.context() as full:
+                    full.setattr(Connection, "while_up", stores_nothing)
+                    full.setattr("cribus.bus.connection.PATIENCE", patience)
+                    with pytest.raises(Unavailable):
+                        await bus.kv.put("sandboxes.a", b"x")
+                await bus.connection.nats.flush()
+                await watching.connection.nats.flush()
+
+            await fails(60.0)
+            assert not heard.pending_msgs, "it may just be slow"
+            await bus.kv.put("sandboxes.a", b"y")
+            await fails(0.01)
+            assert not heard.pending_msgs, "something was stored in between"
+            await fails(0.0)
             assert (await heard.next_msg(5)).subject == "cribus.unit.stuck.manager"
 
     with_server(scenario)
