@@ -50,15 +50,24 @@ class _Asking:
         self._patience = time.monotonic() + PATIENCE
         self._timer: Timer | None = None
         self._message = request.message
+        self._sent = False  # and nobody said that there is nobody
 
     def start(self) -> None:
         self._slim.answers[self._meta.id] = self._feed
+        self._slim.on_up.append(self._back)
         self._send()
 
     def _send(self) -> None:
         data = codec.pack_request(self._meta, self._message)
-        sent = self._slim.publish(self._subject, data, self._slim.reply_to(self._meta.id))
-        self._wait(RESEND if sent else RETRY, self._unanswered if sent else self._nobody)
+        self._sent = self._slim.publish(self._subject, data, self._slim.reply_to(self._meta.id))
+        self._wait(RESEND if self._sent else RETRY, self._unanswered if self._sent else self._nobody)
+
+    def _back(self) -> None:
+        """The bus was away, and with it the answer may be. Who knows it may not be there for much longer."""
+        if self._sent:
+            self._unanswered()
+        else:
+            self._send()
 
     def _wait(self, seconds: float, callback: Callable[[], None]) -> None:
         if self._timer is not None:
@@ -85,6 +94,7 @@ class _Asking:
 
     def _feed(self, message: wire.Message) -> None:
         if message.status == wire.NO_RESPONDERS:
+            self._sent = False
             self._wait(RETRY, self._nobody)
             return
         whole = self._answer.feed(message.payload)
@@ -101,6 +111,7 @@ class _Asking:
         if self._timer is not None:
             self._timer.cancel()
         del self._slim.answers[self._meta.id]
+        self._slim.on_up.remove(self._back)
         self._done(answer, error)
 
     def _name(self) -> str:

@@ -36,7 +36,7 @@ class Services:
     def __init__(self, rig: SlimRig, delay: float = 0.0) -> None:
         self._rig = rig
         self._delay = delay
-        self.calls = 0
+        self.calls = self.ran = 0
         self._loop = asyncio.new_event_loop()
         self._end = asyncio.Event()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),))
@@ -44,6 +44,7 @@ class Services:
     async def _echo(self, request: Text) -> Text:
         self.calls += 1
         await asyncio.sleep(self._delay)
+        self.ran += 1
         if request.text == "raise":
             raise NotFound("not here")
         return request
@@ -91,6 +92,25 @@ def test_a_slow_answer_is_waited_for_and_runs_once(rig: SlimRig) -> None:
     with Services(rig, delay=1.2) as services:
         assert asked(rig, "slow")[0] == Text(text="slow")
         assert services.calls == 1
+
+
+def test_a_call_under_way_when_the_bus_went_away_is_asked_again_as_soon_as_it_is_back(
+    rig: SlimRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slim_call, "RESEND", 60.0)
+    with Services(rig, delay=0.3) as services:
+        shim = rig.slim("shim")
+        found: list[Answer] = []
+        request = Request(Text(text="x"), "", 20.0)
+        slim_call.call(shim, ECHO, request, lambda answer, error: found.append((answer, error)))
+        rig.until(lambda: services.calls == 1)
+        rig.kill()
+        rig.until(lambda: not shim.up and services.ran == 1)
+        rig.start()
+        rig.until(lambda: found, 15)
+        assert (found, services.calls) == ([(Text(text="x"), None)], 1)
+        assert shim.on_up == []
+        shim.close()
 
 
 def test_nobody_there(rig: SlimRig, monkeypatch: pytest.MonkeyPatch) -> None:
