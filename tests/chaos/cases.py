@@ -44,11 +44,7 @@ def called(victims: tuple[str, ...]) -> str:
 
 def survivable(operation: str, victims: tuple[str, ...]) -> bool:
     """A terminal whose two holders are killed in the same instant hangs up
-    (docs/decisions/0013-stand-in-keeper.md): then there is no container to be proven. And every process at
-    once in the middle of a start is a known defect (docs/kills.md, "Open")."""
-    everything = {"shim", "keeper", "executor", "manager"} <= set(victims)
-    if operation == "start" and everything:
-        return False
+    (docs/decisions/0013-stand-in-keeper.md): then there is no container to be proven."""
     return operation != "start-special" or not {"shim", "keeper"} <= set(victims)
 
 

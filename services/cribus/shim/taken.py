@@ -288,9 +288,7 @@ class Container:
 
     def dying(self) -> bool:
         """Whether init is dead, though its exit may not have been taken down yet."""
-        poll = select.poll()
-        poll.register(self._fds["pidfd"], select.POLLIN)
-        return bool(poll.poll(0))
+        return _dead(self._fds["pidfd"])
 
     def reopen_log(self) -> None:
         """Go on in a new file at the log's path; the old one ends with a whole line, as it always does.
@@ -343,6 +341,12 @@ class Container:
             self._care.news.forget(self.id)
 
 
+def _dead(pidfd: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 def _log_name(log: LogFile) -> str:
     """Under which the keeper holds it, with all that the next shim must know of it."""
     return f"{_LOGS}{log.number}.{log.start}.{log.before[b'stdout']}.{log.before[b'stderr']}"
@@ -377,6 +381,25 @@ def take(care: Care, request: Take) -> Container:
     except CribusError:  # of its log
         _let_go(care, *keeper)
         raise
+
+
+def made_anew(care: Care, known: Container) -> bool:
+    """Whether its init is dead and the keeper in its place has another, that lives: its start was made again, and
+    there was no shim that could be told to let go of the first try."""
+    if not known.dying():
+        return False
+    try:
+        keeper = keepers.connect(care.folder(known.id))
+    except (CribusError, OSError):  # there is no keeper, or it does not answer
+        return False
+    fds: dict[str, int] = {}
+    try:
+        fds = keeper.get()
+        return "pidfd" in fds and not _dead(fds["pidfd"])
+    except OSError:
+        return False
+    finally:
+        _let_go(care, keeper, fds)
 
 
 def _let_go(care: Care, keeper: Keeper, fds: dict[str, int]) -> None:

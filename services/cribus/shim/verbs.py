@@ -128,6 +128,9 @@ class Shim:
         self._care.news.again()
 
     def _add(self, take: shim.Take) -> None:
+        known = self._containers.get(take.container)
+        if known is not None and taken.made_anew(self._care, known):
+            self._forget(known)
         if take.container not in self._containers:
             self._containers[take.container] = taken.take(self._care, take)
             self._sessions.again(self._containers[take.container], lambda id: _answer(self._server.expect(id)))
@@ -158,15 +161,19 @@ class Shim:
             return
 
         def go() -> None:
-            if self._containers.pop(container.id, None) is not None:
-                self._slim.unsubscribe(self._sids.pop(container.id, 0))
-                container.release()
+            if container.id in self._containers:
+                self._forget(container)
             respond(Empty())
 
         if container.dying():
             container.when_ended(go)
         else:
             go()
+
+    def _forget(self, container: Container) -> None:
+        del self._containers[container.id]
+        self._slim.unsubscribe(self._sids.pop(container.id, 0))
+        container.release()
 
     def _reopen_log(self, request: shim.Named, respond: Respond) -> None:
         self._alive(request.container).reopen_log()

@@ -5,6 +5,8 @@ import hashlib
 import os
 import random
 import re
+import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -183,6 +185,28 @@ def test_an_end_before_the_program_could_run_is_told_to_nobody(rig: Rig, success
     first = news(rig)
     assert (first.id, first.exit_code) == (OTHER, 137)
     assert not (rig.run / "pods" / POD / "exits" / f"{CONTAINER}.json").exists()
+
+
+def test_a_start_that_was_made_again_without_us(rig: Rig) -> None:
+    """Of the first try nobody could tell a shim to let go: there was none just then."""
+    log = rig.logs / "c.log"
+    first = rig.container(CONTAINER, ["sh", "-c", "echo first; exec sleep 1000"])
+    rig.shim(POD)
+    take(rig, log, marked=True)
+    until(lambda: b"first" in log.read_bytes(), 10, "it is in the log")
+    first.kill()
+    assert first.dead()
+    rig.end(first.keeper)
+    shutil.rmtree(first.folder)
+    second = rig.container(CONTAINER, ["sh", "-c", "echo second; exec sleep 1000"])
+    for _ in range(2):
+        take(rig, log, marked=True)
+    (second.folder / shim.GOING).write_text("")
+    until(lambda: b"second" in log.read_bytes(), 10, "it is in the log")
+    second.kill(signal.SIGTERM)
+    seen = news(rig)
+    assert (seen.id, seen.exit_code) == (CONTAINER, 143)
+    ask(rig, shim.RELEASE, shim.Named(container=CONTAINER), POD)
 
 
 def test_take_of_what_is_not_there(rig: Rig) -> None:
