@@ -130,7 +130,8 @@ class World:
         # Of exits there may be more: a process that was killed before it ran the program had a successor.
         exits = [one for one in self.watch.of(life.container) if one.kind == events.EXITED]
         for one in (*stops, *exits[-1:]):
-            assert (one.exit_known, one.exit_code) == (True, life.code), one
+            unknown = life.unseen and (one.exit_known, one.exit_code) == (False, 255)
+            assert (one.exit_known, one.exit_code) == (True, life.code) or unknown, one
         assert self.watch.twice() == []
 
     def _heard(self, life: Life) -> None:
