@@ -135,6 +135,7 @@ class _Case:
         # That operation kills the keeper; here the shim dies with it.
         self._life.orphaned = name == "orphan" and (self._step.startswith("shim.") or "shim" in self._victims)
         self._failures: list[BaseException] = []
+        self._proven = threading.Event()
         self._kill: Kill | None = None
 
     def run(self) -> bool:
@@ -153,12 +154,28 @@ class _Case:
                 self._life.code = 137  # from there on it is the container that is killed
             if self._failures:
                 raise self._failures[0]
+            late = threading.Thread(target=self._late, args=(struck,))
+            if not seen:
+                late.start()
             stage.prove(self._life)
-            if struck.is_set() and not seen:  # on the way to nothing
-                self._whole_again()
+            if not seen:
+                self._proven.set()
+                late.join(60)
+                if self._failures:
+                    raise self._failures[0]
         if "keeper" in self._victims or self._step.startswith("keeper."):
             stage.renew()
         return self._kill is not None
+
+    def _late(self, struck: threading.Event) -> None:
+        """The step is done on the way to nothing: measured from then on, not when all is proven."""
+        while not struck.wait(0.02) and not self._proven.is_set():
+            pass
+        if struck.is_set():
+            try:
+                self._whole_again()
+            except BaseException as error:  # noqa: BLE001 - raised by the test itself
+                self._failures.append(error)
 
     def _whole_again(self) -> None:
         assert self._kill is not None
