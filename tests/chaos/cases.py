@@ -157,12 +157,15 @@ class _Case:
             late = threading.Thread(target=self._late, args=(struck,))
             if not seen:
                 late.start()
-            stage.prove(self._life)
-            if not seen:
+            try:
+                stage.prove(self._life)
+            finally:  # also what is not proven ends the wait: the thread would keep pytest from ending
                 self._proven.set()
-                late.join(60)
-                if self._failures:
-                    raise self._failures[0]
+                if not seen:
+                    late.join(60)
+            assert not late.is_alive(), "it is never whole again"
+            if self._failures:
+                raise self._failures[0]
         if "keeper" in self._victims or self._step.startswith("keeper."):
             stage.renew()
         return self._kill is not None
