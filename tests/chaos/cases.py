@@ -18,7 +18,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from tests.chaos.operations import IDLE, OPERATIONS, Operation
@@ -175,18 +175,19 @@ class _Case:
         while not struck.wait(0.02) and not self._proven.is_set():
             pass
         if struck.is_set():
-            try:
-                self._whole_again()
-            except BaseException as error:  # noqa: BLE001 - raised by the test itself
-                self._failures.append(error)
+            self._noted(self._whole_again)
 
     def _whole_again(self) -> None:
         assert self._kill is not None
         self._stage.whole_again(self._kill)
 
     def _ask(self) -> None:
+        self._noted(lambda: self._act(self._stage, self._life))
+
+    def _noted(self, work: Callable[[], None]) -> None:
+        """In a thread: its failure is the case's."""
         try:
-            self._act(self._stage, self._life)
+            work()
         except BaseException as error:  # noqa: BLE001 - raised by the test itself
             self._failures.append(error)
 

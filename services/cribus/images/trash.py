@@ -44,7 +44,8 @@ class Trash:
             threading.Thread(target=self._run, name="trash", daemon=True).start()
         except RuntimeError as error:  # the host has no room for a thread: tried again with the next
             _logger.warning("trash is not empty", extra={"cause": str(error)})
-            self._at_work = False
+            with self._lock:
+                self._at_work = False
 
     def _run(self) -> None:
         while waiting := self._wished():

@@ -275,13 +275,20 @@ def test_a_call_that_outlasts_the_gateway_is_unavailable(tmp_path: Path, monkeyp
     asyncio.run(run())
 
 
-def test_a_call_that_ends_in_time_is_answered(tmp_path: Path) -> None:
+def test_a_call_that_ends_in_time_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
-        begun = asyncio.Event()
+        begun, ending = asyncio.Event(), asyncio.Event()
+        end = server._Answering.end
+
+        async def told(answering: Any) -> None:
+            ending.set()  # who waits for it runs when this one waits for him
+            await end(answering)
+
+        monkeypatch.setattr(server._Answering, "end", told)
 
         async def slow(request: Any) -> Any:
             begun.set()
-            await asyncio.sleep(0.1)
+            await ending.wait()
             return c.CreateContainerResponse(container_id=CONTAINER)
 
         def ask(stub: Any) -> list[Any]:
@@ -320,7 +327,7 @@ def test_calls_that_arrive_while_the_gateway_ends_are_unavailable(tmp_path: Path
 
         async def listed(request: Any) -> Any:
             begun.set()
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)  # others go on
             return c.ListContainersResponse()
 
         async def again(stub: Any) -> None:
