@@ -397,18 +397,6 @@ def test_shared_memory_is_the_pods_and_of_the_right_size(cri: Cri) -> None:
     assert size == str(64 << 10)
 
 
-def test_an_image_as_a_volume_and_a_part_of_it(cri: Cri) -> None:
-    pod = cri.pod()
-    image = {"image": {"image": "localhost/busybox:latest"}, "readonly": True}
-    whole = {**image, "container_path": "/whole"}
-    part = {**image, "container_path": "/part", "image_sub_path": "bin"}
-    box = pod.running(mounts=[whole, part])
-    pod.says(box, "cmp", "/whole/bin/busybox", "/part/busybox")
-    assert "Read-only" in _fails(pod, box, "touch /part/x")
-    for path, code in (("none", "NOT_FOUND"), ("../etc", "INVALID_ARGUMENT")):
-        assert pod.refused(mounts=[{**part, "image_sub_path": path}])[0] == code
-
-
 def test_stop_signals(cri: Cri, clean: Node) -> None:
     pod = cri.pod()
     obey = "trap 'exit 33' USR1; echo ready; while :; do sleep 1000 & wait; done"

@@ -33,6 +33,7 @@ class Prepare(Message, frozen=True):
 
     container: str
     image: str
+    below: str = ""  # a directory of the image: `lower` are then what the layers have of it
 
 
 class Prepared(Message, frozen=True):
@@ -45,6 +46,7 @@ class Prepared(Message, frozen=True):
     passwd: bytes = b""  # /etc/passwd and /etc/group as the image has them, at most 256 KiB each
     group: bytes = b""
     checkpoint: bool = False  # it is no image to run: a container was written down in it
+    volumes: dict[str, list[str]] = {}  # each of `config`'s Volumes → what the layers have of it, top first
 
 
 class Discard(Message, frozen=True):

@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import json
-import os
 from collections.abc import Awaitable, Iterable
 from typing import Any, TypeVar, cast
 
@@ -158,28 +157,15 @@ async def _image_volumes(node: Node, record: Container) -> tuple[dict[str, list[
         if not mount.readonly:
             raise InvalidArgument(f"mount {mount.container_path}: an image can only be mounted readonly")
         reference = mount.image.image if mount.image else ""
-        prepared = await node.call(images.PREPARE, images.Prepare(container=name, image=reference))
-        found[mount.container_path] = _below(prepared.lower, mount)
+        wanted = images.Prepare(container=name, image=reference, below=mount.image_sub_path)
+        try:
+            prepared = await node.call(images.PREPARE, wanted)
+        except NotFound as error:
+            raise NotFound(f"mount {mount.container_path}: {error.message}") from error
+        found[mount.container_path] = prepared.lower
         # What PullImage answered: the id, not the repo digest, is what kubelet compares (KEP-5365).
         refs[mount.container_path] = prepared.image_id
     return found, refs
-
-
-def _below(lower: list[str], mount: Mount) -> list[str]:
-    """The part of each layer that lies below image_sub_path."""
-    if not mount.image_sub_path:
-        return lower
-    inside = clean(f"/{mount.image_sub_path}")
-    found = [path for path in (layer + inside for layer in lower) if os.path.isdir(path) and _stays(path, lower)]
-    if not found:
-        raise NotFound(f"mount {mount.container_path}: the image has no directory {mount.image_sub_path}")
-    return found
-
-
-def _stays(path: str, lower: list[str]) -> bool:
-    """Whether a path that may have symbolic links in it is still in its layer."""
-    real = os.path.realpath(path)
-    return any(real.startswith(os.path.realpath(layer) + "/") for layer in lower)
 
 
 def encode(spec: runtime_spec.Spec) -> bytes:

@@ -1,6 +1,8 @@
 """Mounts of a container: root filesystem, the usual ones, the pod's files, the image's volumes, and
 those of the configuration. Pure."""
 
+import re
+
 from cribus.api.cri.container import Mount as CriMount
 from cribus.api.cri.security import IDMapping
 from cribus.api.cri.values import MountPropagation, NamespaceMode
@@ -121,14 +123,20 @@ def _image(wanted: Wanted, mount: CriMount) -> Mount:
     """An image as a read-only volume: a bind of its one layer, or an overlay of many."""
     lower = wanted.sources.image_volumes[mount.container_path]
     if len(lower) == 1:
-        return _mapped(_bind(mount.container_path, lower[0], ["rbind", "rprivate", "ro"]), wanted)
+        options = ["rbind", "rprivate", "ro", *mount.mount_options]
+        return _mapped(_bind(mount.container_path, lower[0], options), wanted)
     made: Mount = {
         "destination": mount.container_path,
         "type": "overlay",
         "source": "overlay",
-        "options": ["ro", f"lowerdir={':'.join(lower)}"],
+        "options": ["ro", *mount.mount_options, f"lowerdir={':'.join(_escaped(path) for path in lower)}"],
     }
     return _mapped(made, wanted)
+
+
+def _escaped(path: str) -> str:
+    """What would end a directory or an option of overlayfs is the image's own name of one here."""
+    return re.sub(r"[\\:,]", r"\\\g<0>", path)
 
 
 def _bind(destination: str, source: str, options: list[str]) -> Mount:

@@ -5,7 +5,7 @@ import shutil
 import stat
 
 from cribus.manager import expendable
-from cribus.manager.wanted import Wanted
+from cribus.manager.wanted import Wanted, clean
 
 _PATIENCE = 300.0  # seconds that copying what the image has in them may take
 _OPAQUE = "trusted.overlay.opaque"
@@ -19,13 +19,12 @@ async def fill(wanted: Wanted) -> None:
 
 
 def _fill(wanted: Wanted, declared: list[str]) -> None:
+    parts = {clean(f"/{path}"): found for path, found in wanted.prepared.volumes.items()}
     for number, inside in enumerate(declared):
         target = f"{wanted.volumes_dir}/{number}"
         os.makedirs(target, 0o755, exist_ok=True)
-        for layer in reversed(wanted.prepared.lower):
-            source = layer + inside
-            if os.path.isdir(source) and os.path.realpath(source).startswith(os.path.realpath(layer) + "/"):
-                _merge(source, target)
+        for source in reversed(parts.get(inside, [])):
+            _merge(source, target)
 
 
 def _merge(source: str, target: str) -> None:

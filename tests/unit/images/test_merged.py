@@ -51,3 +51,40 @@ def test_nothing_outside_and_nothing_special(layers: list[str]) -> None:
 def test_large_files_are_cut(layers: list[str]) -> None:
     Path(layers[0], "large").write_bytes(bytes(1 << 20))
     assert len(merged.read(layers, "large")) == merged.LIMIT
+
+
+def test_a_directory_is_what_each_layer_has_of_it(layers: list[str]) -> None:
+    top, low = layers
+    assert merged.directories(layers, "etc") == merged.directories(layers, "/etc/.") == [f"{top}/etc", f"{low}/etc"]
+    Path(low, "only").mkdir()
+    Path(top, "link").symlink_to("/only")
+    assert merged.directories(layers, "link") == merged.directories(layers, "etc/../link") == [f"{low}/only"]
+    assert merged.directories(layers, "") == layers
+
+
+def test_a_directory_that_was_taken_away_is_none(layers: list[str]) -> None:
+    top, low = layers
+    Path(low, "etc", "deep", "er").mkdir(parents=True)
+    assert merged.directories(layers, "etc/deep/er") == [f"{low}/etc/deep/er"]
+    apply(top, "etc", ".wh.deep")
+    assert merged.directories(layers, "etc/deep/er") == merged.directories(layers, "etc/deep") == []
+
+
+def test_an_opaque_directory_has_nothing_below_it(layers: list[str]) -> None:
+    top, low = layers
+    for layer in layers:
+        Path(layer, "etc", "deep").mkdir()
+    apply(top, "etc", ".wh..wh..opq")
+    assert merged.directories(layers, "etc") == [f"{top}/etc"]
+    assert merged.directories(layers, "etc/deep") == [f"{top}/etc/deep"]
+    Path(low, "etc", "other").mkdir()
+    assert merged.directories(layers, "etc/other") == []
+
+
+def test_what_is_no_directory(layers: list[str]) -> None:
+    Path(layers[0], "ring").symlink_to("ring")
+    Path(layers[1], "host").symlink_to("../../../proc")
+    for name in ("etc/passwd", "etc/passwd/..x", "ring", "host", "none"):
+        assert merged.directories(layers, name) == []
+    Path(layers[0], "etc", "passwd").mkdir()
+    assert merged.directories(layers, "etc/passwd") == [f"{layers[0]}/etc/passwd"]  # not what it lies on

@@ -38,6 +38,27 @@ def test_prepared_and_discarded(world: World) -> None:
     run(work)
 
 
+def test_a_part_of_an_image_and_the_volumes_that_it_declares(world: World) -> None:
+    low = tar([Entry("data/gone/x", b"x"), Entry("data/kept/x", b"x")])
+    high = tar([Entry("data/.wh.gone"), Entry("data/kept/y", b"y")])
+    world.push("app", low, high, Volumes={"/data/gone": {}, "/data/kept/": {}})
+
+    async def work() -> None:
+        node = world.node()
+        id = await world.pull(node, "app")
+        request = Prepare(container="c1", image=f"{HOST}/app:v1", below="data/kept")
+        made = await rootfs.prepare(node, request)
+        parts = [f"{layer}/data/kept" for layer in node.lower(node.store.need(id))]
+        assert sorted(name for part in parts for name in os.listdir(part)) == ["x", "y"]
+        assert made.lower == parts
+        assert made.volumes == {"/data/gone": [], "/data/kept/": parts}
+        with pytest.raises(NotFound, match="no directory data/gone"):
+            await rootfs.prepare(node, Prepare(container="c2", image=request.image, below="data/gone"))
+        assert list(node.snapshots.containers) == ["c1"]
+
+    run(work)
+
+
 def test_refused(world: World) -> None:
     async def work() -> None:
         node = world.node()

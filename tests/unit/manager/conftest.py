@@ -255,9 +255,11 @@ class World:
     def images_prepare(self, request: images.Prepare) -> images.Prepared:
         if request.image not in self.images:
             raise NotFound(f"there is no image {request.image}")
+        if request.below == "none":
+            raise NotFound(f"image {request.image} has no directory none")
         self.layers.add(request.container)
         return images.Prepared(
-            lower=[str(self.base / "layer")],
+            lower=[f"{self.base}/layer/{request.below}".rstrip("/")],
             upper=f"/upper/{request.container}",
             work=f"/work/{request.container}",
             image_id="sha256:" + "1" * 64,

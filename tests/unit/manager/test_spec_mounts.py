@@ -111,6 +111,17 @@ def test_images_as_volumes() -> None:
     assert (known["/two"]["type"], known["/two"]["options"]) == ("overlay", ["ro", "lowerdir=/l/2:/l/1"])
 
 
+def test_an_images_names_are_no_more_than_names_and_options_count_for_images_too() -> None:
+    image = ImageSpec(image="i")
+    asked = [
+        Mount(container_path=path, image=image, readonly=True, mount_options=["noexec"]) for path in ("/one", "/two")
+    ]
+    layers = {"/one": ["/l/1/a:/etc"], "/two": ["/l/2/a:/etc,b", "/l/1/c\\"]}
+    known = by_destination(mounts(wanted(mounts=asked, sources=Sources(image_volumes=layers))))
+    assert (known["/one"]["source"], known["/one"]["options"][-1]) == ("/l/1/a:/etc", "noexec")
+    assert known["/two"]["options"] == ["ro", "noexec", r"lowerdir=/l/2/a\:/etc\,b:/l/1/c\\"]
+
+
 def test_volumes_that_the_image_declares() -> None:
     prepared = msgspec.structs.replace(wanted().prepared, config={"Volumes": {"/data": {}, "/taken": {}}})
     one = wanted(

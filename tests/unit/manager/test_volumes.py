@@ -25,7 +25,9 @@ def test_layers_are_merged_as_overlayfs_does(tmp_path: Path, run: Run) -> None:
     (high / "data").chmod(0o700)
     os.chown(high / "data", 5, 6)
     prepared = msgspec.structs.replace(
-        wanted().prepared, lower=[str(high), str(low)], config={"Volumes": {"/data": {}, "/new": {}}}
+        wanted().prepared,
+        config={"Volumes": {"/data/": {}, "/new": {}}},
+        volumes={"/data/": [f"{high}/data", f"{low}/data"], "/new": []},
     )
     one = wanted(prepared=prepared, volumes_dir=str(tmp_path / "volumes"))
     run(volumes.fill(one))

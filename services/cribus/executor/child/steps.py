@@ -25,13 +25,14 @@ class Work:
     """What steps hand to each other: the root filesystem, trees cloned early, warnings; `halt` is what init does
     before the pivot when there are hooks."""
 
-    __slots__ = ("halt", "root", "trees", "users", "warnings")
+    __slots__ = ("covered", "halt", "root", "trees", "users", "warnings")
 
     def __init__(self, halt: "Callable[[], None]" = lambda: None) -> None:
         self.halt = halt
         self.root = -1
         self.trees: dict[str, int] = {}
         self.users = -1  # the pod's user namespace, when it has one
+        self.covered: list[str] = []  # layers that are seen with the container's owners already
         self.warnings: list[str] = []
 
 
@@ -96,7 +97,7 @@ def overlay(work: Work, target: str, options: dict[str, "Any"], owner: list[int]
 
 
 def layered(work: Work, options: dict[str, "Any"], owner: list[int]) -> int:
-    """The root filesystem as a mount that is not attached yet.
+    """Layers, perhaps with a writable one above, as a mount that is not attached yet.
 
     `owner`: uid and gid of the pod's user namespace's root, [] without one. Layers are then seen with
     the container's owners: their mapped copies cover them in this mount namespace alone. The writable
@@ -106,15 +107,28 @@ def layered(work: Work, options: dict[str, "Any"], owner: list[int]) -> int:
         if options.get("upperdir"):
             os.chown(options["upperdir"], *owner)  # the owner of "/"
         for directory in options["lowerdir"]:
-            tree = _tree(directory, False)
-            mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH, (mount.MOUNT_ATTR_IDMAP, 0, 0, work.users))
-            attach(tree, os.open(directory, os.O_PATH | os.O_CLOEXEC))
+            _cover(work, directory)
     filesystem = mount.fsopen("overlay")
     _configure_overlay(filesystem, options)
     mount.fsconfig(filesystem, mount.FSCONFIG_CMD_CREATE)
     tree = mount.fsmount(filesystem)
     os.close(filesystem)
     return tree
+
+
+def _cover(work: Work, directory: str) -> None:
+    """What an image's volume shares with the root filesystem, or lies in it, is covered once: no mapping can be
+    mapped again."""
+    if _is_covered(work, directory):
+        return
+    tree = _tree(directory, False)
+    mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH, (mount.MOUNT_ATTR_IDMAP, 0, 0, work.users))
+    attach(tree, os.open(directory, os.O_PATH | os.O_CLOEXEC))
+    work.covered.append(directory)
+
+
+def _is_covered(work: Work, path: str) -> bool:
+    return any(path == known or path.startswith(known + "/") for known in work.covered)
 
 
 def _configure_overlay(filesystem: int, options: dict[str, "Any"]) -> None:
@@ -156,7 +170,14 @@ def attach(tree: int, target: int) -> None:
 
 
 def filesystem(work: Work, fstype: str, target: str, how: "list[Any]") -> None:
-    """Mount a new file system inside the root; `how` is source, flags, options of its own."""
+    """Mount a new file system inside the root; `how` is source, flags, options of its own; for layers alone:
+    their overlay's options, owner as of `layered`, MOUNT_ATTR_* to set and to clear."""
+    if len(how) == 4:
+        options, owner, on, off = how
+        tree = layered(work, options, owner)
+        mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH, (on, off, mount.MS_PRIVATE, 0))
+        attach(tree, paths.ensure(work.root, target, directory=True))
+        return
     source, flags, data = how
     where = paths.ensure(work.root, target, directory=True)
     try:
@@ -180,7 +201,7 @@ def bind(work: Work, source: str, target: str, how: dict[str, "Any"]) -> None:
             os.makedirs(source, 0o755, exist_ok=True)
             tree = _tree(source, how["recursive"])
     directory = stat.S_ISDIR(os.fstat(tree).st_mode)
-    if how["mapped"]:
+    if how["mapped"] and not _is_covered(work, source):
         deep = mount.AT_RECURSIVE if how["recursive"] else 0
         mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH | deep, (mount.MOUNT_ATTR_IDMAP, 0, 0, work.users))
     if how["set"] or how["clear"]:

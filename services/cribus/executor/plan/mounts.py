@@ -1,5 +1,6 @@
 """runtime-spec `mounts` → steps. Source: runtime-spec config.md "Mounts", config-linux.md, mount(8). Pure."""
 
+import re
 from typing import Any, NamedTuple
 
 from cribus.errors import InvalidArgument
@@ -149,10 +150,15 @@ def overlay_options(one: dict[str, Any]) -> dict[str, Any]:
     for word in one.get("options") or []:
         key, equals, value = word.partition("=")
         if equals:
-            found[key] = value.split(":") if key == "lowerdir" else value
+            found[key] = _directories(value) if key == "lowerdir" else value
     if not found.get("lowerdir"):
         raise InvalidArgument("the overlay of the root filesystem has no lowerdir; name the image's layers")
     return found
+
+
+def _directories(value: str) -> list[str]:
+    """Of overlayfs's `lowerdir`, in which a backslash takes the meaning from what follows it."""
+    return [re.sub(r"\\(.)", r"\1", one) for one in re.findall(r"(?:\\.|[^:\\])+", value)]
 
 
 def steps(one: dict[str, Any], host: Host, cgroups: "Cgroups") -> list[Step]:
@@ -172,6 +178,10 @@ def steps(one: dict[str, Any], host: Host, cgroups: "Cgroups") -> list[Step]:
 
 def _new(one: dict[str, Any], target: str, sorted_: Options) -> list[Step]:
     kind = one["type"]
+    if kind == "overlay" and len(sorted_.data) == 1 and sorted_.data[0].startswith("lowerdir="):
+        # mount(2) takes 4096 bytes of options, and knows nothing of the container's owners
+        owner = [0, 0] if one.get("uidMappings") else []
+        return [["filesystem", kind, target, [overlay_options(one), owner, *_attributes(sorted_.words)]]]
     number = flags(sorted_.words)
     made: list[Step] = [["filesystem", kind, target, [one.get("source") or kind, number, ",".join(sorted_.data)]]]
     return made
@@ -186,11 +196,7 @@ def _bind(one: dict[str, Any], target: str, sorted_: Options) -> Step:
     source = one.get("source", "")
     if not source.startswith("/"):
         raise InvalidArgument(f"mount {target}: its source {source!r} must be an absolute path of the host")
-    on, off = 0, 0
-    for word in sorted_.words:
-        on |= _ATTRIBUTES.get(word, 0)
-        on &= ~_CLEARED.get(word, 0)
-        off |= mount.MOUNT_ATTR__ATIME if word in _TIMES else 0
+    on, off = _attributes(sorted_.words)
     how = {
         "recursive": sorted_.recursive,
         "set": on,
@@ -201,6 +207,16 @@ def _bind(one: dict[str, Any], target: str, sorted_: Options) -> Step:
         "mapped": bool(one.get("uidMappings")),
     }
     return ["bind", source, target, how]
+
+
+def _attributes(words: list[str]) -> tuple[int, int]:
+    """MOUNT_ATTR_* to set and to clear; the later word wins."""
+    on, off = 0, 0
+    for word in words:
+        on |= _ATTRIBUTES.get(word, 0)
+        on &= ~_CLEARED.get(word, 0)
+        off |= mount.MOUNT_ATTR__ATIME if word in _TIMES else 0
+    return on, off
 
 
 class Cgroups(NamedTuple):

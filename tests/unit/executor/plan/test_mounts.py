@@ -66,6 +66,18 @@ def test_root() -> None:
         mounts.overlay_options({"options": []})
 
 
+def test_an_image_of_several_layers_is_no_matter_of_mount_2() -> None:
+    one = {"destination": "/v", "type": "overlay", "options": ["ro", "noexec", r"lowerdir=/a\:b:/c\,d:/e\\"]}
+    on = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NOEXEC
+    layers = {"lowerdir": ["/a:b", "/c,d", "/e\\"]}
+    assert mounts.steps(one, Host(), NONE) == [["filesystem", "overlay", "/v", [layers, [], on, 0]]]
+    mapped = {**one, "uidMappings": [{"containerID": 0, "hostID": 5, "size": 1}]}
+    assert mounts.steps(mapped, Host(), NONE) == [["filesystem", "overlay", "/v", [layers, [0, 0], on, 0]]]
+    other = {**one, "options": ["lowerdir=/a", "upperdir=/u", "workdir=/w"]}
+    data = "lowerdir=/a,upperdir=/u,workdir=/w"
+    assert mounts.steps(other, Host(), NONE) == [["filesystem", "overlay", "/v", ["overlay", 0, data]]]
+
+
 def test_what_cannot_be() -> None:
     with pytest.raises(InvalidArgument, match="absolute"):
         mounts.steps({"destination": "/in", "type": "bind", "source": "out"}, Host(), NONE)
