@@ -23,7 +23,8 @@ def test_a_terminal_has_a_name_and_a_size(clean: Node, transport: str) -> None:
         shown.until("is a 42")
         shown.type("stty size\n")
         shown.until("33 101\r\n")
-        shown.type("while :; do stty size; sleep 0.1; done\n")
+        # A shell of its own is one job: between two of an interactive shell ^C goes to the one that is over.
+        shown.type("sh -c 'while :; do stty size; sleep 0.1; done'\n")
         shown.resize(90, 20)
         shown.until("20 90\r\n")
         shown.type("\x03")
@@ -64,6 +65,29 @@ def test_whoever_runs_it_may_open_its_streams_again(clean: Node) -> None:
         shown.type("exit\n")
         assert shown.exited() == 0
     clean.crictl("rmp", "-f", pod)
+
+
+@pytest.mark.parametrize(
+    ("out", "err"),
+    [(20 << 20, 0), (0, 20 << 20), (20 << 20, 1000), (9 << 20, 9 << 20)],
+    ids=["all on one", "all on the other", "a word on the other", "both"],
+)
+def test_more_than_an_answer_holds_is_cut_without_an_error(cri: Cri, out: int, err: int) -> None:
+    box = cri.pod().running()
+    script = f"head -c {out} /dev/zero; head -c {err} /dev/zero >&2; exit 7"
+    seen = cri.call("ExecSync", container_id=box, cmd=["sh", "-c", script], timeout=30)
+    assert seen.exit_code == 7
+    assert (16 << 20) - 100 < len(seen.stdout) + len(seen.stderr) < 16 << 20
+    assert min(len(seen.stdout), len(seen.stderr)) >= min(out, err, (8 << 20) - 64)
+
+
+def test_a_command_that_takes_too_long_is_killed_with_what_it_started(cri: Cri) -> None:
+    pod = cri.pod()
+    box = pod.running()
+    code, text = cri.refused("ExecSync", container_id=box, cmd=["sh", "-c", "sleep 4711 & sleep 4712"], timeout=1)
+    assert code == "DEADLINE_EXCEEDED"
+    assert "1 s" in text
+    until(lambda: "471" not in pod.says(box, "ps"), 5, "both are gone")
 
 
 def _status(url: str) -> str:

@@ -22,6 +22,7 @@ from cribus.gateway.method import PATIENCE, Answers, Caller, Methods, Streaming,
 
 UNLIMITED = 24 * 3600.0  # seconds: a command that may run as long as it likes
 _SHIM_PATIENCE = 1.0  # seconds for which a running container's shim is waited for: it is being started
+_OUTPUT = (16 << 20) - 64  # bytes of both outputs of a command; what surrounds them takes less than the 64
 _EXEC_MARGIN = 15.0  # seconds that starting a command may take beyond its own time
 
 
@@ -127,7 +128,8 @@ class Runtime:
             return shim.ExecSync(container=container, cmd=request.cmd, timeout=request.timeout)
 
         done = await self._at_shim(shim.EXEC_SYNC, wanted, request.container_id, seconds)
-        return c.ExecSyncResponse(stdout=done.stdout, stderr=done.stderr, exit_code=done.exit_code)
+        out, err = _fitting(done.stdout, done.stderr)
+        return c.ExecSyncResponse(stdout=out, stderr=err, exit_code=done.exit_code)
 
     async def reopen_container_log(
         self, request: c.ReopenContainerLogRequest, seconds: float
@@ -196,6 +198,13 @@ class Runtime:
                     raise
             container = found
             await pause(RETRY)
+
+
+def _fitting(out: bytes, err: bytes) -> tuple[bytes, bytes]:
+    """What of both fits into one answer, as clients take no larger one. The rest is dropped, and that is no error."""
+    half = _OUTPUT // 2
+    kept = out[: max(half, _OUTPUT - len(err))]
+    return kept, err[: _OUTPUT - len(kept)]
 
 
 def _exec_patience(request: c.ExecSyncRequest) -> float:

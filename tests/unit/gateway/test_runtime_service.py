@@ -82,6 +82,17 @@ def test_exec_sync_goes_straight_to_the_shim() -> None:
     assert calls.asked == [("exec_sync", shim.ExecSync(container=CONTAINER, cmd=["x"], timeout=2), CONTAINER, 9.0)]
 
 
+@pytest.mark.parametrize(("out", "err"), [(20, 0), (0, 20), (20, 1), (1, 20), (9, 9), (4, 4)])
+def test_output_is_cut_to_what_an_answer_holds(out: int, err: int) -> None:
+    done = shim.ExecSyncDone(stdout=bytes(out << 20), stderr=bytes(err << 20), exit_code=-1)
+    front, _ = runtime({shim.EXEC_SYNC: lambda request: done})
+    answer = ask(front, "ExecSync", c.ExecSyncRequest(container_id=CONTAINER, cmd=["x"]))
+    message = api_pb2.ExecSyncResponse(stdout=answer.stdout, stderr=answer.stderr, exit_code=answer.exit_code)
+    most = min(out + err << 20, (16 << 20) - 100)
+    assert most <= message.ByteSize() <= 16 << 20
+    assert min(len(answer.stdout), len(answer.stderr)) >= min(out << 20, err << 20, (8 << 20) - 100)
+
+
 def test_exec_sync_of_an_unknown_container_is_not_found() -> None:
     def unknown(request: Any) -> Any:
         raise NotFound("no such container")
