@@ -3,6 +3,7 @@
 import base64
 import json
 from pathlib import Path
+from typing import Any
 
 from tests.cri import Cri
 from tests.harness import IMAGE, Node, until
@@ -103,6 +104,44 @@ def test_stop_and_remove_from_any_state(clean: Node) -> None:
     clean.crictl("stopp", pod)
     clean.crictl("stopp", pod)
     clean.crictl("rmp", pod)
+
+
+def test_what_is_not_there_is_stopped_and_removed_and_unknown_to_all_else(cri: Cri) -> None:
+    pods: dict[str, Any] = {"pod_sandbox_id": "f" * 64}
+    containers: dict[str, Any] = {"container_id": "f" * 64}
+    for method in ("StopPodSandbox", "RemovePodSandbox"):
+        cri.call(method, **pods)
+    for method in ("StopContainer", "RemoveContainer"):
+        cri.call(method, **containers)
+    for method in ("PodSandboxStatus", "PodSandboxStats", "UpdatePodSandboxResources", "PortForward"):
+        assert cri.refused(method, **pods)[0] == "NOT_FOUND", method
+    for method in ("StartContainer", "ContainerStatus", "ContainerStats", "ReopenContainerLog"):
+        assert cri.refused(method, **containers)[0] == "NOT_FOUND", method
+    assert cri.refused("UpdateContainerResources", **containers, linux={"cpu_shares": 100})[0] == "NOT_FOUND"
+    assert cri.refused("ExecSync", **containers, cmd=["true"])[0] == "NOT_FOUND"
+    for method in ("Exec", "Attach"):
+        command = {"cmd": ["true"]} if method == "Exec" else {}
+        assert cri.refused(method, **containers, stdout=True, **command)[0] == "NOT_FOUND"
+
+
+def test_the_beginning_of_several_ids_stops_none_of_them(cri: Cri) -> None:
+    first: dict[str, str] = {}
+    while True:  # at most 17 pods: an id's first digit is one of 16
+        pod = cri.pod()
+        box = pod.running()
+        if pod.id[0] in first:
+            break
+        first[pod.id[0]] = box
+    for method in ("StopPodSandbox", "RemovePodSandbox"):
+        code, text = cri.refused(method, pod_sandbox_id=pod.id[0])
+        assert (code, "beginning of 2 ids" in text) == ("INVALID_ARGUMENT", True)
+        assert cri.refused(method, pod_sandbox_id="")[0] == "INVALID_ARGUMENT"
+    for method in ("StopContainer", "RemoveContainer"):
+        assert cri.refused(method, container_id="")[0] == "INVALID_ARGUMENT"
+    for one in (box, first[pod.id[0]]):
+        assert cri.node.status(one)["state"] == "CONTAINER_RUNNING"
+    cri.call("StopPodSandbox", pod_sandbox_id=pod.id[:20])
+    assert cri.node.status(box)["state"] == "CONTAINER_EXITED"
 
 
 def test_fifty_pods_leave_nothing(clean: Node) -> None:

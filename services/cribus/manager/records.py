@@ -15,7 +15,7 @@ import msgspec
 from cribus.api.cri.container import ContainerConfig, LinuxContainerUser
 from cribus.api.cri.sandbox import PodSandboxConfig
 from cribus.api.cri.security import LinuxContainerResources
-from cribus.errors import NotFound
+from cribus.errors import InvalidArgument, NotFound
 
 _logger = logging.getLogger(__name__)
 
@@ -159,11 +159,11 @@ class Records:
         return [self.containers[id] for id in self._pods.get(pod, ()) if id in self.containers]
 
     def sandbox(self, id: str) -> Sandbox:
-        """By id or a unique beginning of one. Raises NotFound."""
+        """By id or a unique beginning of one. Raises NotFound, InvalidArgument for what may be several."""
         return _found(self.sandboxes, id, "pod")
 
     def container(self, id: str) -> Container:
-        """By id or a unique beginning of one. Raises NotFound."""
+        """By id or a unique beginning of one. Raises NotFound, InvalidArgument for what may be several."""
         return _found(self.containers, id, "container")
 
     def _remember(self, record: Sandbox | Container) -> None:
@@ -195,9 +195,11 @@ def _found(records: dict[str, R], id: str, what: str) -> R:
     exact = records.get(id)
     if exact is not None:
         return exact
-    near = [record for full, record in records.items() if id and full.startswith(id)]
+    if not id:
+        raise InvalidArgument(f"the {what}'s id is empty")
+    near = [record for full, record in records.items() if full.startswith(id)]
     if len(near) == 1:
         return near[0]
     if near:
-        raise NotFound(f"{what} id {id} is the beginning of {len(near)} ids; give more of it")
+        raise InvalidArgument(f"{what} id {id} is the beginning of {len(near)} ids; give more of it")
     raise NotFound(f"there is no {what} with id {id}")

@@ -1,7 +1,7 @@
 """Records in the store and in memory."""
 
 import pytest
-from cribus.errors import NotFound
+from cribus.errors import InvalidArgument, NotFound
 from cribus.manager.records import Container, Records, Sandbox, State
 
 from tests.unit.manager.conftest import Run, Store
@@ -56,9 +56,11 @@ def test_ids_may_be_short(run: Run) -> None:
         await records.put(Sandbox(id="abc1"))
         await records.put(Sandbox(id="abd2"))
         assert records.sandbox("abc").id == "abc1"
-        for unknown, sentence in (("ab", "beginning of 2"), ("x", "there is no pod"), ("", "there is no pod")):
-            with pytest.raises(NotFound, match=sentence):
-                records.sandbox(unknown)
+        with pytest.raises(NotFound, match="there is no pod"):
+            records.sandbox("x")
+        for several, sentence in (("ab", "beginning of 2"), ("", "empty")):  # to stop and remove, NotFound is success
+            with pytest.raises(InvalidArgument, match=sentence):
+                records.sandbox(several)
         with pytest.raises(NotFound, match="container"):
             records.container("abc1")
 
