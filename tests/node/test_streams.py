@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cri import Cri
 from tests.harness import PYTHON, Node, until
 
 MIB = int(os.environ.get("CRIBUS_STREAM_MIB", "64"))
@@ -101,6 +102,14 @@ def test_a_reader_that_stalls_harms_only_itself(clean: Node) -> None:
     stalled.communicate()
     until(lambda: "much" not in clean.crictl("exec", "-s", container, "ps"), 30, "its process has ended")
     clean.crictl("rmp", "-f", pod)
+
+
+def test_only_a_pod_that_is_ready_is_reached(cri: Cri) -> None:
+    pod = cri.pod(linux={"security_context": {"namespace_options": {"network": "NODE"}}})
+    assert cri.call("PortForward", pod_sandbox_id=pod.id, port=[80]).url
+    assert cri.refused("PortForward", pod_sandbox_id=pod.created("true"), port=[80])[0] == "NOT_FOUND"
+    cri.call("StopPodSandbox", pod_sandbox_id=pod.id)  # it had the host's network
+    assert cri.refused("PortForward", pod_sandbox_id=pod.id, port=[80])[0] == "FAILED_PRECONDITION"
 
 
 _ECHO = """

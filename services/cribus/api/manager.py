@@ -11,9 +11,10 @@ SERVICE = "manager"
 
 
 class Locate(Message, frozen=True):
-    """Which container (or pod, for port forwarding) an id or a unique beginning of one means."""
+    """Which container or pod an id or a unique beginning of one means."""
 
     id: str
+    only_pods: bool = False
 
 
 class Located(Message, frozen=True):

@@ -171,7 +171,10 @@ class Runtime:
     async def port_forward(self, request: s.PortForwardRequest, seconds: float) -> s.PortForwardResponse:
         if any(not 0 < port < 65536 for port in request.port):
             raise InvalidArgument(f"ports {request.port}: a port is a number from 1 to 65535")
-        found = await self._call(manager.LOCATE, manager.Locate(id=request.pod_sandbox_id), timeout=seconds)
+        wanted = manager.Locate(id=request.pod_sandbox_id, only_pods=True)
+        found = await self._call(manager.LOCATE, wanted, timeout=seconds)
+        if not found.running:
+            raise FailedPrecondition(f"pod {found.pod} is not ready: nobody in it can be reached")
         return s.PortForwardResponse(url=self._doors.port_forward(found.netns, request.port))
 
     async def get_container_events(self, request: r.GetEventsRequest, caller: Caller) -> Answers:

@@ -1,5 +1,7 @@
 """Which container or pod an id means, for those who go to its shim directly."""
 
+import contextlib
+
 from cribus.api.manager import Locate, Located
 from cribus.errors import NotFound
 from cribus.manager.node import Node
@@ -7,12 +9,11 @@ from cribus.manager.records import Container, Sandbox, State
 
 
 async def locate(node: Node, request: Locate) -> Located:
-    """By id or a unique beginning of one. Raises NotFound."""
-    try:
+    """By id or a unique beginning of one. Raises NotFound, InvalidArgument for what may be several."""
+    if request.only_pods:
+        return _pod(node.records.sandbox(request.id))
+    with contextlib.suppress(NotFound):
         return _container(node, node.records.container(request.id))
-    except NotFound:
-        if not request.id or request.id in node.records.containers:
-            raise
     try:
         return _pod(node.records.sandbox(request.id))
     except NotFound as error:

@@ -201,6 +201,15 @@ def test_port_forward_names_the_pods_network() -> None:
         ask(front, "PortForward", s.PortForwardRequest(pod_sandbox_id=POD, port=[0]))
 
 
+def test_a_pod_that_is_not_ready_is_not_reached() -> None:
+    doors = Doors()
+    front, calls = runtime({manager.LOCATE: lambda request: manager.Located(pod=POD)}, doors)
+    with pytest.raises(FailedPrecondition, match="not ready"):
+        ask(front, "PortForward", s.PortForwardRequest(pod_sandbox_id=POD, port=[80]))
+    assert calls.asked[0][1] == manager.Locate(id=POD, only_pods=True)
+    assert doors.opened == []
+
+
 def test_pods_are_no_containers() -> None:
     front, _ = runtime({manager.LOCATE: lambda request: manager.Located(pod=POD)})
     with pytest.raises(InvalidArgument, match="is a pod"):

@@ -1,7 +1,7 @@
 """Which container or pod an id means."""
 
 from cribus.api.manager import Locate, Located
-from cribus.errors import NotFound
+from cribus.errors import InvalidArgument, NotFound
 from cribus.manager.locate import locate
 
 from tests.unit.manager.conftest import Run, World, failing
@@ -16,7 +16,9 @@ def test_containers_and_pods(world: World, run: Run) -> None:
         assert found == Located(pod=pod, container=id, running=True, tty=True, netns=netns)
         assert await locate(world.node, Locate(id=pod)) == Located(pod=pod, running=True, netns=netns)
         assert not (await locate(world.node, Locate(id=idle))).running
-        for unknown in ("x", ""):
-            assert isinstance(await failing(locate(world.node, Locate(id=unknown))), NotFound)
+        assert isinstance(await failing(locate(world.node, Locate(id="x"))), NotFound)
+        assert isinstance(await failing(locate(world.node, Locate(id=""))), InvalidArgument)
+        assert (await locate(world.node, Locate(id=pod, only_pods=True))).pod == pod
+        assert isinstance(await failing(locate(world.node, Locate(id=id, only_pods=True))), NotFound)
 
     run(story())
