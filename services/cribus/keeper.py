@@ -249,7 +249,7 @@ class _Store:
                 os.waitpid(self._init.pid, 0)
         else:
             found = process.pidfd_exit(self._init.pidfd)
-            if found is None and process.remembers_exits() and not events & select.POLLHUP:
+            if found is None and not self._ending and process.remembers_exits() and not events & select.POLLHUP:
                 self._poll.register(self._init.pidfd, 0)  # a hang-up tells that it was reaped
                 return
             if found is not None:
@@ -385,3 +385,5 @@ class _Store:
         self._listener.close()
         for name in list(self._hold):
             self._let_go(name)
+        if not self._init.exited:  # nobody wants to hear of who reaps it any more, which may take long
+            self._poll.register(self._init.pidfd, select.POLLIN)

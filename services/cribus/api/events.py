@@ -33,6 +33,7 @@ class Event(Message, frozen=True):
     exit_known: bool = True
     oom: bool = False
     signal: int = 0  # that ended it; 0: it ended by itself, or that is not known
+    pid: int = 0  # of the init that ended; 0: not known
     detail: dict[str, str] = {}
     trace: str = ""
     # What PodSandboxStatus answered of the pod when this happened, as msgpack: whoever reads the event later,

@@ -115,7 +115,7 @@ class State(Message, frozen=True):
     container: str
     pod: str = ""
     status: str = "stopped"  # creating, created, running, paused, stopped
-    pid: int = 0
+    pid: int = 0  # also when it has ended
     created_at: int = 0
     started_at: int = 0
     exited_at: int = 0

@@ -4,7 +4,7 @@ pod's, because a shim that does not have the container answers them too."""
 from cribus.api.verb import Addressed, Empty, Message, Prompt
 
 SERVICE = "shim"
-GOING = "going"  # in the container's run directory, once its init may execute the program
+GOING = "going"  # in the container's run directory, once its init, whose pid it says, may execute the program
 TAKEN = "take.json"  # in the container's run directory: what a shim was told by `TAKE`
 
 
@@ -14,6 +14,7 @@ class Take(Message, frozen=True):
 
     container: str
     pod: str
+    pid: int = 0  # of its init, which tells one try to start it from the next; 0: not known
     log_path: str = ""  # empty: no log file
     tty: bool = False
     stdin: bool = False

@@ -13,7 +13,6 @@ from typing import Any
 
 from cribus import errors
 from cribus.api.executor import Checkpoint, Create, Created, Kill, Named, Resources
-from cribus.api.shim import GOING
 from cribus.api.verb import Empty
 from cribus.executor import ending, found, hooks, keepers, state
 from cribus.executor.criu import dump
@@ -172,11 +171,11 @@ async def start(node: Node, request: Named) -> Empty:
 
 async def _let_go(node: Node, record: Record) -> None:
     """What an executor that was killed has let go runs, or has run: it is not started twice."""
-    mark = f"{node.bundle(record.container)}/{GOING}"
-    if not state.may_have_run(node.bundle(record.container)):
+    bundle = node.bundle(record.container)
+    if not state.may_have_run(bundle):
         if state.alive(record):
             with _MARKED.of(record.container):
-                files.write_at(files.AT_FDCWD, mark, b"")
+                state.allow(bundle, record)
         if not state.alive(record):  # its shim may have seen the end before the mark
             raise errors.Aborted(f"the first process of {record.container} was killed before it was started; repeat")
     elif not await _tells(node, record):

@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import time
 from typing import Any
 
@@ -102,7 +103,7 @@ async def _restore(node: Node, container: str, keeper: int) -> None:
     try:
         record = _written(bundle) or _again(node, container, keeper, process.pid_of(held["pidfd"]))
         if record.started_at:
-            files.write_at(files.AT_FDCWD, f"{bundle}/{GOING}", b"")
+            state.allow(bundle, record)
         state.save(bundle, record)
     finally:
         for fd in held.values():
@@ -115,7 +116,8 @@ async def _listening(bundle: str, keeper: int) -> None:
     pidfd = process.pidfd_open(keeper)
     try:
         inotify.add_watch(watch, bundle, inotify.IN_MOVED_TO | inotify.IN_ONLYDIR)
-        process.pidfd_send_signal(pidfd, ANEW)
+        for number in (ANEW, signal.SIGCONT):  # no watch of stopped ones looks where no directory is
+            process.pidfd_send_signal(pidfd, number)
         end = time.monotonic() + _PATIENCE
         while SOCKET not in [name for _, _, name in inotify.read(watch)]:
             if not await waiting.readable(watch, end - time.monotonic()):

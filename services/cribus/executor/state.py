@@ -117,6 +117,11 @@ def alive(record: Record) -> bool:
     return process.is_running(record.pid, record.started)
 
 
+def allow(bundle: str, record: Record) -> None:
+    """Say that init may execute the program from now on. Raises OSError."""
+    files.write_at(files.AT_FDCWD, f"{bundle}/{GOING}", str(record.pid).encode())
+
+
 def may_have_run(bundle: str) -> bool:
     """Whether init was, or was just going to be, allowed to execute the program."""
     return os.path.exists(f"{bundle}/{GOING}")
@@ -158,7 +163,7 @@ def read(node: Node, container: str) -> State:
         container=container,
         pod=record.pod,
         status=status,
-        pid=record.pid if status != "stopped" else 0,
+        pid=record.pid,
         created_at=record.created_at,
         started_at=record.started_at or (_allowed_at(bundle) if status == "stopped" else 0),
         exited_at=seen.get("at", 0),

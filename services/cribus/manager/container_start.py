@@ -5,7 +5,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import TypeVar, cast
 
 import msgspec
@@ -15,13 +15,13 @@ from cribus.api import executor, shim
 from cribus.api.cri.container import StartContainerRequest, StartContainerResponse
 from cribus.errors import Aborted, CribusError, DeadlineExceeded, FailedPrecondition, Unavailable
 from cribus.manager import container_create, container_restore, container_stop, exits, lifecycle, podfiles
+from cribus.manager.insisting import insisted
 from cribus.manager.node import Node
 from cribus.manager.nri.events import Event
 from cribus.manager.records import Container, State
 from cribus.steps import Step
 
 _TRIES = 3
-_INSIST = 20.0  # seconds for which executor and shim are asked again about a program that may run already
 START_ERROR_CODE = 128  # exit code of a container whose program could not be started, as containerd's
 P = TypeVar("P")
 T = TypeVar("T")
@@ -97,16 +97,17 @@ async def _tried(node: Node, record: Container) -> None:
 async def _start(node: Node, record: Container) -> None:
     try:
         created = await _created(node, record)
-        await node.nri.ask(Event.START_CONTAINER, msgspec.structs.replace(record, pid=created.pid))
+        born = msgspec.structs.replace(record, pid=created.pid)
+        await node.nri.ask(Event.START_CONTAINER, born)
         started_at = time.time_ns()
-        await _gone(node, record)
+        await _gone(node, born)
     except Exception as error:
         await _failed(node, record, error)
         raise
     running = await lifecycle.move(node, record, State.RUNNING, pid=created.pid, started_at=started_at)
     await container_restore.started(node, running)
     await node.nri.tell(Event.POST_START_CONTAINER, running)
-    over = node.exits.kept(record.id)
+    over = node.exits.kept(record.id, running.pid)
     if over is not None:
         await lifecycle.move(node, running, State.EXITED, **exits.fields(over, running))
         node.exits.tell(record.id)
@@ -116,28 +117,16 @@ async def _gone(node: Node, record: Container) -> None:
     """Its program runs, and its shim has it. From here on it may have written something, so that bus or shim are
     just away is no reason to end it and run it once more."""
     go, take = await asyncio.gather(
-        _done(_GO, record, _insisted(lambda: node.call(executor.START, executor.Named(container=record.id)))),
+        _done(_GO, record, insisted(lambda: node.call(executor.START, executor.Named(container=record.id)))),
         _done(_TAKE, record, node.call(shim.TAKE, taking(record), id=record.pod)),
         return_exceptions=True,
     )
     if isinstance(go, BaseException):
         raise go
     if isinstance(take, Unavailable | DeadlineExceeded):
-        await _insisted(lambda: node.call(shim.TAKE, taking(record), id=record.pod))
+        await insisted(lambda: node.call(shim.TAKE, taking(record), id=record.pod))
     elif isinstance(take, BaseException):
         raise take
-
-
-async def _insisted(ask: Callable[[], Awaitable[T]]) -> T:
-    """The answer; asked again while nobody can be reached, which each time takes the bus a second to find out."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + _INSIST
-    while True:
-        try:
-            return await ask()
-        except (Unavailable, DeadlineExceeded):
-            if loop.time() > end:
-                raise
 
 
 async def _created(node: Node, record: Container) -> executor.Created:
@@ -176,6 +165,7 @@ def taking(record: Container) -> shim.Take:
     return shim.Take(
         container=record.id,
         pod=record.pod,
+        pid=record.pid,
         log_path=record.log_path,
         tty=record.config.tty,
         stdin=record.config.stdin,

@@ -29,6 +29,8 @@ async def took(node: Node, event: Event, *, sure: bool = False) -> None:
     record = node.records.containers.get(event.id)
     if record is None:
         return
+    if event.pid and record.pid and event.pid != record.pid:  # of an earlier try to start it
+        return
     if not sure and record.state in ALIVE and event.at < record.started_at:
         await ask(node, event.id)
         return
@@ -37,10 +39,21 @@ async def took(node: Node, event: Event, *, sure: bool = False) -> None:
         node.exits.keep(event)
     elif record.state in (*ALIVE, State.STARTING):
         if record.state is State.STARTING and not sure:
+            if await _made_again(node, event):
+                return
             # A shim tells of runs only: whoever started it was killed before he could write that down.
             record = await lifecycle.move(node, record, State.RUNNING)
         await lifecycle.move(node, record, State.EXITED, **fields(event, record))
     node.exits.tell(event.id)
+
+
+async def _made_again(node: Node, event: Event) -> bool:
+    """Whether the executor has made another process for this container since."""
+    try:
+        state = await node.call(executor.STATE, executor.Named(container=event.id))
+    except NotFound:
+        return False
+    return 0 not in (event.pid, state.pid) and event.pid != state.pid
 
 
 def fields(event: Event, record: Container) -> dict[str, object]:

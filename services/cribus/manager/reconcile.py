@@ -66,7 +66,7 @@ async def _shims(node: Node, shims: shimd.Shims, states: dict[str, executor.Stat
     live = shims.pids | dict.fromkeys(shims.waiting, 0)
     await _each(_shim(node, pod, live) for pod in list(node.records.sandboxes))
     lost = [one.id for one in node.records.containers.values() if one.id in states and not _taken(node, one)]
-    await _each(_take(node, id) for id in lost)
+    await _each(_take(node, id, states[id].pid) for id in lost)
 
 
 async def _each(works: Iterable[Awaitable[None]]) -> None:
@@ -208,7 +208,7 @@ async def _pod(node: Node, record: Sandbox, there: set[str]) -> None:
     async with node.locks.of(record.id):
         if record.state is State.CREATING:
             await sandbox_run.undo(node, record, "its making was cut short")
-        elif record.state is State.REMOVING:
+        elif record.state is State.REMOVING or _failed(record):
             await sandbox_remove.to_nothing(node, record)
         elif record.state is State.STOPPING or (record.state is State.READY and record.id not in there):
             await sandbox_stop.to_not_ready(node, record)
@@ -217,6 +217,11 @@ async def _pod(node: Node, record: Sandbox, there: set[str]) -> None:
             await lifecycle.change(node, record, torn=True)
         elif record.state is State.READY and "hosts" not in podfiles.listed(node.pod_dir(record.id)):
             sandbox_run.write_files(node, record)
+
+
+def _failed(record: Sandbox) -> bool:
+    """Whether it is what is left of a pod that did not come to be, and that could not be undone at once."""
+    return record.state is State.NOTREADY and not record.name
 
 
 async def _shim(node: Node, pod: str, live: dict[str, int]) -> None:
@@ -231,11 +236,12 @@ def _taken(node: Node, record: Container) -> bool:
     return not record.started_at or bool(_read(f"{node.container_dir(record.id)}/{shim.TAKEN}"))
 
 
-async def _take(node: Node, id: str) -> None:
+async def _take(node: Node, id: str, pid: int) -> None:
     async with node.locks.of(id):
         now = node.records.containers.get(id)
         if now is not None and now.state in (*exits.ALIVE, State.EXITED) and not _taken(node, now):
-            await node.call(shim.TAKE, container_start.taking(now), id=now.pod)
+            wanted = container_start.taking(msgspec.structs.replace(now, pid=pid))
+            await node.call(shim.TAKE, wanted, id=now.pod)
 
 
 # What belongs to nothing

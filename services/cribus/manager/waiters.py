@@ -12,7 +12,7 @@ class Waiters:
 
     def __init__(self) -> None:
         self._waiting: dict[str, set[asyncio.Event]] = {}
-        self._held: dict[str, Event | None] = {}
+        self._held: dict[str, list[Event]] = {}
 
     @contextlib.contextmanager
     def waiting(self, id: str) -> Iterator[asyncio.Event]:
@@ -34,7 +34,7 @@ class Waiters:
     @contextlib.contextmanager
     def holding(self, id: str) -> Iterator[None]:
         """While inside, an exit of this container is kept for `kept` and not recorded."""
-        self._held[id] = None
+        self._held[id] = []
         try:
             yield
         finally:
@@ -44,8 +44,8 @@ class Waiters:
         return id in self._held
 
     def keep(self, event: Event) -> None:
-        self._held[event.id] = event
+        self._held[event.id].append(event)
 
-    def kept(self, id: str) -> Event | None:
-        """The exit that came while it was held; holding ends."""
-        return self._held.pop(id, None)
+    def kept(self, id: str, pid: int) -> Event | None:
+        """This process's exit, if it came while it was held; holding ends."""
+        return next((event for event in self._held.pop(id, []) if event.pid in (0, pid)), None)

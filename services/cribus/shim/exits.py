@@ -46,6 +46,7 @@ class _State(msgspec.Struct):
     """What is needed of the executor's state.json."""
 
     cgroup: str = ""
+    pid: int = 0
 
 
 def of_status(status: int) -> Exit:
@@ -142,9 +143,32 @@ class Death:
             done(found)
 
 
-def began(folder: str) -> bool:
-    """Whether the container's init could execute its program; also when nothing is left that says it did not."""
-    return os.path.exists(f"{folder}/{GOING}") or not os.path.exists(f"{folder}/state.json")
+def began(folder: str, pid: int) -> bool:
+    """Whether this init of the container could execute its program; also when nothing is left that says it did not."""
+    going = _marked(f"{folder}/{GOING}")
+    if going is None:
+        return not os.path.exists(f"{folder}/state.json")
+    return same(going, pid)
+
+
+def tried(folder: str) -> int:
+    """The pid of the init that the executor made last, 0 where that is not known."""
+    state = written.read(f"{folder}/state.json", _State)
+    return state.pid if state is not None else 0
+
+
+def same(pid: int, other: int) -> bool:
+    """Whether two inits of one container are the same, as far as both are known: a start may be made again."""
+    return not pid or not other or pid == other
+
+
+def _marked(path: str) -> int | None:
+    """The pid that a mark is about, 0 of one that does not say; None without a mark."""
+    try:
+        said = files.read(path)
+    except FileNotFoundError:
+        return None
+    return int(said) if said.isdigit() else 0
 
 
 def _from_keeper(folder: str) -> Exit | None:
@@ -159,11 +183,13 @@ class News:
         self._folder = f"{run}/pods/{pod}/exits"
         self._pod = pod
         self._tell = tell
-        self._wanted: set[str] = set()  # containers whose exit is on its way
+        self._wanted: dict[str, Event] = {}  # of each container, the exit that is on its way
 
-    def told(self, container: str) -> bool:
-        """Whether this container's exit has been told by an earlier shim, or is being told."""
-        return any(os.path.exists(path) for path in (self._file(container), self._mark(container)))
+    def told(self, container: str, pid: int) -> bool:
+        """Whether this init's exit has been told by an earlier shim, or is being told."""
+        kept = written.read(self._file(container), Event)
+        mark = _marked(self._mark(container))
+        return (kept is not None and same(kept.pid, pid)) or (mark is not None and same(mark, pid))
 
     def first(self) -> bool:
         """Whether no shim of this pod was here before."""
@@ -182,7 +208,7 @@ class News:
                 else:
                     self._send_other(f"{self._folder}/{name}", event)
 
-    def tell(self, container: str, exit: Exit) -> None:
+    def tell(self, container: str, pid: int, exit: Exit) -> None:
         """Keep it, then tell it."""
         event = Event(
             kind=events.EXITED,
@@ -192,6 +218,7 @@ class News:
             exit_code=exit.code,
             exit_known=exit.known,
             signal=exit.signal,
+            pid=pid,
             oom=_out_of_memory(f"{self._containers}/{container}"),
         )
         with _KEPT.of(container):
@@ -210,19 +237,19 @@ class News:
 
     def forget(self, container: str) -> None:
         """The container is being removed: nobody waits for its exit any more. Idempotent."""
-        self._wanted.discard(container)
+        self._wanted.pop(container, None)
         _unlink(self._file(container))
 
     def _send(self, event: Event) -> None:
-        self._wanted.add(event.id)
+        self._wanted[event.id] = event
 
         def acknowledged() -> None:
             _TOLD.passed()
-            if event.id not in self._wanted:  # its directory may be just being removed
+            if self._wanted.get(event.id) is not event:  # its directory may be just being removed
                 return
-            self._wanted.discard(event.id)
+            del self._wanted[event.id]
             with _MARKED.of(event.id), contextlib.suppress(FileNotFoundError):  # the container was removed meanwhile
-                files.write_atomic(self._mark(event.id), b"")
+                files.write_atomic(self._mark(event.id), str(event.pid).encode())
             with _UNKEPT.of(event.id):
                 _unlink(self._file(event.id))
 

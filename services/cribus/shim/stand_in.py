@@ -66,6 +66,7 @@ def _be(folder: str, ends: tuple[int, int], hold: dict[str, int]) -> None:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         descriptors.close_all_but([0, 1, 2, *ends, *hold.values(), *kept])
+        os.dup(hold[ORPHAN])  # open to the very end
         process.set_name("keeper")
         process.set_title(f"keeper: {folder}")
         keeper.stand_in(*ends, hold)

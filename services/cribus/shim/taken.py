@@ -260,15 +260,15 @@ class Container:
             self.drain()
         self._gap.over()
         self.exit = exit
-        if self._take.marked and not exits.began(self._care.folder(self.id)):
+        if self._take.marked and not exits.began(self._care.folder(self.id), self._take.pid):
             note("init ended before it could run the program", container=self.id, code=exit.code)
-        elif not self._care.news.told(self.id):
+        elif not self._care.news.told(self.id, self._take.pid):
             note("container exited", container=self.id, code=exit.code, known=exit.known)
-            self._care.news.tell(self.id, exit)
+            self._care.news.tell(self.id, self._take.pid, exit)
         for attach in list(self.attached):
             attach.ended(exit.code)
-        for callback in self._at_end:
-            callback()
+        while self._at_end:
+            self._at_end.pop(0)()
 
     def drain(self) -> None:
         """Log what is in the pipes now, and the lines that nobody will finish."""
@@ -280,7 +280,7 @@ class Container:
             self._gap.after(one, self.log)
 
     def when_ended(self, callback: Callable[[], None]) -> None:
-        """Call back once the exit was taken down; at once when it was."""
+        """Call back once the exit was taken down, or the container is released; at once when the exit was."""
         if self.exit is not None:
             callback()
         else:
@@ -288,7 +288,13 @@ class Container:
 
     def dying(self) -> bool:
         """Whether init is dead, though its exit may not have been taken down yet."""
-        return _dead(self._fds["pidfd"])
+        poll = select.poll()
+        poll.register(self._fds["pidfd"], select.POLLIN)
+        return bool(poll.poll(0))
+
+    def serves(self, request: Take) -> bool:
+        """Whether the request is about the init that this one has, not about one of another try to start it."""
+        return exits.same(self._take.pid, request.pid)
 
     def reopen_log(self) -> None:
         """Go on in a new file at the log's path; the old one ends with a whole line, as it always does.
@@ -339,12 +345,8 @@ class Container:
             os.unlink(f"{self._care.folder(self.id)}/{TAKEN}")
         with _FORGOTTEN.of(self.id):
             self._care.news.forget(self.id)
-
-
-def _dead(pidfd: int) -> bool:
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))
+        while self._at_end:
+            self._at_end.pop(0)()
 
 
 def _log_name(log: LogFile) -> str:
@@ -383,23 +385,10 @@ def take(care: Care, request: Take) -> Container:
         raise
 
 
-def made_anew(care: Care, known: Container) -> bool:
-    """Whether its init is dead and the keeper in its place has another, that lives: its start was made again, and
-    there was no shim that could be told to let go of the first try."""
-    if not known.dying():
-        return False
-    try:
-        keeper = keepers.connect(care.folder(known.id))
-    except (CribusError, OSError):  # there is no keeper, or it does not answer
-        return False
-    fds: dict[str, int] = {}
-    try:
-        fds = keeper.get()
-        return "pidfd" in fds and not _dead(fds["pidfd"])
-    except OSError:
-        return False
-    finally:
-        _let_go(care, keeper, fds)
+def check(care: Care, request: Take) -> None:
+    """Raises Aborted when the start that this is about has been made again since."""
+    if not exits.same(exits.tried(care.folder(request.container)), request.pid):
+        raise Aborted(f"the start of {request.container} that made process {request.pid} was made again; start again")
 
 
 def _let_go(care: Care, keeper: Keeper, fds: dict[str, int]) -> None:

@@ -129,12 +129,14 @@ class Shim:
 
     def _add(self, take: shim.Take) -> None:
         known = self._containers.get(take.container)
-        if known is not None and taken.made_anew(self._care, known):
+        if known is not None and known.serves(take):
+            return
+        taken.check(self._care, take)
+        if known is not None:  # its start was made again, and no shim could be told to let go of the first try
             self._forget(known)
-        if take.container not in self._containers:
-            self._containers[take.container] = taken.take(self._care, take)
-            self._sessions.again(self._containers[take.container], lambda id: _answer(self._server.expect(id)))
-            self._open()
+        self._containers[take.container] = taken.take(self._care, take)
+        self._sessions.again(self._containers[take.container], lambda id: _answer(self._server.expect(id)))
+        self._open()
 
     def _known(self, id: str) -> Container:
         if id not in self._containers:
@@ -161,7 +163,7 @@ class Shim:
             return
 
         def go() -> None:
-            if container.id in self._containers:
+            if self._containers.get(container.id) is container:
                 self._forget(container)
             respond(Empty())
 

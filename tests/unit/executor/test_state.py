@@ -34,7 +34,7 @@ def test_the_kernel_wins(node: Node) -> None:
     os.close(fifo)
     state.changed(bundle, record(), started=1)
     found = state.read(node, "c")
-    assert (found.status, found.pid, found.exit_known) == ("stopped", 0, False)
+    assert (found.status, found.pid, found.exit_known) == ("stopped", record().pid, False)
     state.changed(bundle, record(), ready=False)
     assert state.read(node, "c").status == "creating"
 

@@ -243,7 +243,7 @@ class World:
 
     def exit(self, container: str, code: int) -> None:
         """The container's process ends; its shim tells, soon."""
-        self.set(container, status="stopped", exit_code=code, exit_known=True, exited_at=2 * 10**18, pid=0)
+        self.set(container, status="stopped", exit_code=code, exit_known=True, exited_at=2 * 10**18)
         if not self.silent:
             event = Event(kind=events.EXITED, id=container, at=2 * 10**18, exit_code=code)
             task = asyncio.ensure_future(exits.took(self.node, event))

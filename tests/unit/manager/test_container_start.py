@@ -11,7 +11,7 @@ from cribus.api.cri.container import StartContainerRequest, StartContainerRespon
 from cribus.api.cri.sandbox import StopPodSandboxRequest
 from cribus.api.verb import Empty
 from cribus.errors import Aborted, CribusError, DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
-from cribus.manager import container_start, sandbox_stop
+from cribus.manager import container_start, insisting, sandbox_stop
 from cribus.manager.records import State
 
 from tests.unit.manager.conftest import Run, World, as_request, failing
@@ -103,7 +103,7 @@ def test_what_may_run_already_is_not_run_again_because_somebody_was_away(
 
 
 def test_somebody_who_stays_away_is_given_up(world: World, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(container_start, "_INSIST", 0.0)
+    monkeypatch.setattr(insisting, "_PATIENCE", 0.0)
 
     async def story() -> None:
         id = await world.created(await world.pod())

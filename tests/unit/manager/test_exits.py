@@ -66,6 +66,22 @@ def test_an_end_that_a_shim_tells_was_a_run(world: World, run: Run, sure: bool, 
     run(story())
 
 
+@pytest.mark.parametrize("starting", [False, True])
+def test_the_end_of_an_earlier_try_is_not_the_containers(world: World, run: Run, starting: bool) -> None:
+    async def story() -> None:
+        id = await world.running(await world.pod())
+        record = world.node.records.containers[id]
+        assert record.pid > 1
+        if starting:  # who had it made again was killed before he could write that down
+            record = await lifecycle.change(world.node, record, state=State.STARTING, pid=0)
+        await exits.took(world.node, event(id, exit_code=137, pid=1))
+        assert world.node.records.containers[id].state is record.state
+        await exits.took(world.node, event(id, exit_code=3, pid=world.states[id].pid))
+        assert world.node.records.containers[id].exit_code == 3
+
+    run(story())
+
+
 def test_a_finish_is_never_before_the_start() -> None:
     record = Container(id="c", pod="p", started_at=50)
     assert exits.fields(event("c", at=10), record)["finished_at"] == 50

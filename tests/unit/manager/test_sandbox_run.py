@@ -16,6 +16,7 @@ from cribus.config import Handler
 from cribus.errors import (
     AlreadyExists,
     FailedPrecondition,
+    Internal,
     InvalidArgument,
     ResourceExhausted,
     Unavailable,
@@ -89,9 +90,20 @@ def test_a_failure_leaves_nothing(world: World, run: Run, step: str) -> None:
     run(story())
 
 
+def test_a_failure_is_undone_though_a_service_is_away_for_a_while(world: World, run: Run) -> None:
+    world.network.fail = ResourceExhausted("no address is free")
+    world.fail["executor.delete_pod"] = [Unavailable("executor is away")] * 2
+
+    async def story() -> None:
+        assert isinstance(await failing(world.pod()), ResourceExhausted)
+        assert world.clean()
+
+    run(story())
+
+
 def test_a_failure_that_cannot_be_undone_does_not_keep_the_name(world: World, run: Run) -> None:
     world.network.fail = ResourceExhausted("no address is free")
-    world.fail["executor.delete_pod"] = [Unavailable("executor is away")]
+    world.fail["executor.delete_pod"] = [Internal("it hangs")]
 
     async def story() -> None:
         assert isinstance(await failing(world.pod()), ResourceExhausted)

@@ -23,11 +23,12 @@ def test_all_who_wait_are_told(run: Run) -> None:
 
 def test_an_early_exit_is_kept_while_it_is_held() -> None:
     waiters = Waiters()
-    event = Event(kind="exited", id="a", at=1)
+    first, event, last = (Event(kind="exited", id="a", at=1, pid=pid) for pid in (7, 8, 9))
     with waiters.holding("a"):
         assert waiters.held("a")
         assert not waiters.held("b")
-        waiters.keep(event)
-        assert waiters.kept("a") is event
+        for one in (first, event, last):
+            waiters.keep(one)
+        assert waiters.kept("a", 8) is event
         assert not waiters.held("a")
-    assert waiters.kept("a") is None
+    assert waiters.kept("a", 8) is None

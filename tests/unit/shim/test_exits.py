@@ -97,34 +97,34 @@ def test_news_is_kept_until_acknowledged_and_told_once(house: Path, monkeypatch:
     assert news.first()
     news.again()
     assert not news.first()
-    assert not news.told("c")
-    news.tell("c", Exit(code=137, at=5, signal=9))
+    assert not news.told("c", 7)
+    news.tell("c", 7, Exit(code=137, at=5, signal=9))
     later = News(str(house), "p", lambda event, done: told.append((event, done)))
     later.again()
     assert [event for event, _ in told] == [told[0][0]] * 2
     assert (told[0][0].exit_code, told[0][0].oom, told[0][0].pod, told[0][0].at) == (137, True, "p", 5)
-    assert later.told("c")
+    assert later.told("c", 7)
     told[1][1]()
     assert os.listdir(house / "pods" / "p" / "exits") == []
-    assert later.told("c")
+    assert later.told("c", 7)
 
 
 def test_news_of_a_removed_container_leaves_nothing(house: Path) -> None:
     told: list[Callable[[], None]] = []
     news = News(str(house), "p", lambda event, done: told.append(done))
     news.again()
-    news.tell("c", Exit(code=0, at=5))
+    news.tell("c", 7, Exit(code=0, at=5))
     os.rmdir(house / "containers" / "c")
     told[0]()
     news.forget("c")
-    assert not news.told("c")
+    assert not news.told("c", 7)
 
 
 def test_news_that_arrive_after_they_were_forgotten_leave_nothing(house: Path) -> None:
     told: list[Callable[[], None]] = []
     news = News(str(house), "p", lambda event, done: told.append(done))
     news.again()
-    news.tell("c", Exit(code=0, at=5))
+    news.tell("c", 7, Exit(code=0, at=5))
     news.forget("c")
     told[0]()
     assert os.listdir(house / "containers" / "c") == []
@@ -139,14 +139,14 @@ def test_what_is_no_exit_is_told_by_the_next_shim_too(house: Path) -> None:
     assert [(event.kind, event.at) for event, _ in told] == [("log_lost", 5)] * 2
     told[1][1]()
     assert os.listdir(house / "pods" / "p" / "exits") == []
-    assert not news.told("c")
+    assert not news.told("c", 7)
 
 
 def test_news_in_a_directory_that_was_emptied(house: Path) -> None:
     """It is told all the same; what cannot be read tells nothing, and hinders nobody."""
     told: list[str] = []
     news = News(str(house), "p", lambda event, done: told.append(event.id))
-    news.tell("c", Exit(code=5, at=7))
+    news.tell("c", 7, Exit(code=5, at=7))
     assert told == ["c"]
     folder = house / "pods" / "p" / "exits"
     (folder / "spoilt.json").write_text('{"kind":')
@@ -154,3 +154,34 @@ def test_news_in_a_directory_that_was_emptied(house: Path) -> None:
     News(str(house), "p", lambda event, done: again.append(event.id)).again()
     assert again == ["c"]
     assert sorted(one.name for one in folder.iterdir()) == ["c.json"]
+
+
+def test_each_try_to_start_a_container_has_its_own_end(house: Path) -> None:
+    """The first one's end may be noticed only when the second one is there, in the same directory or another."""
+    told: list[tuple[Event, Callable[[], None]]] = []
+    news = News(str(house), "p", lambda event, done: told.append((event, done)))
+    folder = house / "containers" / "c"
+    (folder / "state.json").write_text('{"pid": 8}')
+    assert not exits.began(str(folder), 7)
+    (folder / "going").write_text("8")
+    assert exits.began(str(folder), 8)
+    assert not exits.began(str(folder), 7)
+    news.again()
+    news.tell("c", 7, Exit(code=137, at=5))
+    assert not news.told("c", 8)
+    news.tell("c", 8, Exit(code=3, at=6))
+    told[0][1]()
+    assert news.told("c", 8)
+    assert not news.told("c", 7)
+    told[1][1]()
+    assert (folder / exits.TOLD).read_text() == "8"
+    assert os.listdir(house / "pods" / "p" / "exits") == []
+    assert [(event.pid, event.exit_code) for event, _ in told] == [(7, 137), (8, 3)]
+
+
+def test_what_an_earlier_version_wrote_is_about_any_try(house: Path) -> None:
+    folder = house / "containers" / "c"
+    (folder / "going").touch()
+    assert exits.began(str(folder), 7)
+    (folder / exits.TOLD).touch()
+    assert News(str(house), "p", lambda event, done: None).told("c", 7)

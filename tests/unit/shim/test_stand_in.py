@@ -3,8 +3,10 @@
 import asyncio
 import os
 import random
+import select
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 from cribus.api import shim
 from cribus.bus import service
+from cribus.executor import keepers
 from cribus.shim import crilog, stand_in, taken
 from cribus.shim.exits import News
 from cribus.shim.keepers import Keeper
@@ -139,6 +142,31 @@ def test_nothing_is_put_in_the_place_of_the_keeper_of_a_dead_container(rig: Rig)
     assert news(rig).exit_code == 0
     rig.end(one.keeper)
     assert one.keeper_pid() == 0
+
+
+@pytest.mark.parametrize("noticed", [False, True])
+def test_one_that_is_told_to_end_waits_until_init_is_dead_but_for_nobody_to_reap_it(
+    tmp_path: Path, noticed: bool
+) -> None:
+    init = subprocess.Popen(["sleep", "1000"])
+    pidfd = os.pidfd_open(init.pid)
+    with stand_in.start(str(tmp_path), {"pidfd": pidfd}) as sock:
+        ended = os.pidfd_open(keepers.pid(sock))
+        if noticed:
+            init.kill()
+            assert select.select([pidfd], [], [], 20)[0]
+        for request in (b"get", b"end"):
+            sock.send(request)
+            sock.recv(100)
+    fifo = os.open(tmp_path / "alive", os.O_RDONLY | os.O_NONBLOCK)
+    if not noticed:
+        assert stand_in._has_writer(fifo)
+        init.kill()
+    assert select.select([ended], [], [], 20)[0]
+    assert not stand_in._has_writer(fifo)
+    init.wait()
+    for fd in (fifo, ended, pidfd):
+        os.close(fd)
 
 
 def test_what_is_not_a_pipe_is_not_opened_again(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from cribus.api import events, shim
 from cribus.bus import service
-from cribus.errors import FailedPrecondition, Unavailable
+from cribus.errors import Aborted, FailedPrecondition, Unavailable
 
 from tests.harness import until
 from tests.unit.shim.rig import Rig
@@ -72,13 +72,14 @@ def ask(rig: Rig, verb: Any, request: Any, id: str) -> Any:
     return asyncio.run(main())
 
 
-def news(rig: Rig) -> events.Event:
-    """The first exit event of the node."""
+def news(rig: Rig, pid: int = 0) -> events.Event:
+    """The first exit event of the node, or of this process."""
 
     async def main() -> events.Event:
         async with service.connect(rig.settings, "manager") as bus, asyncio.timeout(20):
             async for seen in bus.follow(events.EXITED, since=0):
-                return seen.event
+                if pid in (0, seen.event.pid):
+                    return seen.event
         raise AssertionError
 
     return asyncio.run(main())
@@ -187,24 +188,33 @@ def test_an_end_before_the_program_could_run_is_told_to_nobody(rig: Rig, success
     assert not (rig.run / "pods" / POD / "exits" / f"{CONTAINER}.json").exists()
 
 
-def test_a_start_that_was_made_again_without_us(rig: Rig) -> None:
-    """Of the first try nobody could tell a shim to let go: there was none just then."""
+@pytest.mark.parametrize("short", [False, True])
+def test_a_start_that_was_made_again_without_us(rig: Rig, short: bool) -> None:
+    """Of the first try nobody could tell a shim to let go: there was none just then. The second one may be over
+    before it is taken."""
     log = rig.logs / "c.log"
     first = rig.container(CONTAINER, ["sh", "-c", "echo first; exec sleep 1000"])
     rig.shim(POD)
-    take(rig, log, marked=True)
+    take(rig, log, marked=True, pid=first.pid)
     until(lambda: b"first" in log.read_bytes(), 10, "it is in the log")
     first.kill()
     assert first.dead()
     rig.end(first.keeper)
     shutil.rmtree(first.folder)
     second = rig.container(CONTAINER, ["sh", "-c", "echo second; exec sleep 1000"])
+    (second.folder / shim.GOING).write_text(str(second.pid))
+    until(lambda: b"sleep" in Path(f"/proc/{second.pid}/cmdline").read_bytes(), 10, "it has written")
+    if short:
+        second.kill(signal.SIGTERM)
+        assert second.dead()
     for _ in range(2):
-        take(rig, log, marked=True)
-    (second.folder / shim.GOING).write_text("")
+        take(rig, log, marked=True, pid=second.pid)
     until(lambda: b"second" in log.read_bytes(), 10, "it is in the log")
-    second.kill(signal.SIGTERM)
-    seen = news(rig)
+    with pytest.raises(Aborted, match="made again"):
+        take(rig, log, marked=True, pid=first.pid)
+    if not short:
+        second.kill(signal.SIGTERM)
+    seen = news(rig, second.pid)
     assert (seen.id, seen.exit_code) == (CONTAINER, 143)
     ask(rig, shim.RELEASE, shim.Named(container=CONTAINER), POD)
 
