@@ -82,6 +82,7 @@ def test_mount_options_count(cri: Cri) -> None:
     box = pod.running(mounts=[plain, {**plain, "container_path": "/noexec", "mount_options": ["noexec"]}])
     pod.says(box, "/plain/bin/busybox", "true")
     assert "Permission denied" in _fails(pod, box, "/noexec/bin/busybox true")
+    assert pod.refused(mounts=[{**plain, "mount_options": ["lowerdir=/etc"]}])[0] == "INVALID_ARGUMENT"
 
 
 @pytest.mark.usefixtures("layered")

@@ -177,6 +177,10 @@ class TestCapabilities:
         assert Path("/dev/fuse").exists() == (pod.says(box, "sh", "-c", "ls /dev/fuse || true") == "/dev/fuse\n")
         pod.says(box, "sh", "-c", "mkdir /x && mount -t tmpfs x /x && touch /proc/sys/net")
 
+    def test_privileged_in_a_pod_that_is_not(self, cri: Cri) -> None:
+        code, text = cri.pod().refused(**_context(privileged=True))
+        assert (code, "privileged" in text) == ("INVALID_ARGUMENT", True)
+
 
 class TestSeccomp:
     def test_runtime_default(self, cri: Cri, clean: Node) -> None:

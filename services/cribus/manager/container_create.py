@@ -5,7 +5,7 @@ import logging
 import os
 import secrets
 import time
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import msgspec
 
@@ -40,13 +40,10 @@ from cribus.manager.container_restore import Checkpoint
 from cribus.manager.node import Node
 from cribus.manager.nri.events import Event
 from cribus.manager.records import Container, Sandbox, State
-from cribus.manager.wanted import Wanted, pod_modes
+from cribus.manager.wanted import Wanted
 from cribus.oci.runtime_spec import Resources, Spec
 from cribus.oci.validate import no_rdt, validate
 from cribus.steps import Step
-
-if TYPE_CHECKING:
-    pass
 
 _logger = logging.getLogger(__name__)
 _LAYER = Step("manager.create.layer")
@@ -65,7 +62,7 @@ async def create(node: Node, request: CreateContainerRequest, archive: str = "")
     config = request.config or ContainerConfig()
     metadata = create_check.check(config)
     pod = _ready_pod(node, request.pod_sandbox_id)
-    create_check.check_against_pod(config, pod_modes(pod))
+    create_check.check_against_pod(config, pod)
     name = names.of_container(metadata, pod.id)
     id, joined = await node.names.join(name, config, lambda: _make(node, name, request, archive))
     made = node.records.containers.get(id)

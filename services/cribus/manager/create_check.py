@@ -1,11 +1,18 @@
 """Is a container's configuration one that can be? Pure, before anything is done."""
 
 from cribus.api.cri.container import ContainerConfig, ContainerMetadata, LinuxContainerConfig, Mount
-from cribus.api.cri.security import LinuxContainerSecurityContext, NamespaceOption
+from cribus.api.cri.sandbox import LinuxPodSandboxConfig
+from cribus.api.cri.security import LinuxContainerSecurityContext
 from cribus.errors import InvalidArgument
 from cribus.manager import security, signals, spec_namespaces
 from cribus.manager.cdi import edits, specs
-from cribus.manager.wanted import clean, is_image
+from cribus.manager.records import Sandbox
+from cribus.manager.wanted import clean, is_image, pod_modes
+
+_ATTRIBUTES = ["suid", "dev", "exec", "atime", "diratime", "relatime", "strictatime", "symfollow"]
+# What CRI has fields of its own for, like readonly, cannot be said this way too.
+MOUNT_OPTIONS = {f"{no}{name}" for no in ("", "no") for name in _ATTRIBUTES}
+_OPTIONS = ", ".join(sorted(MOUNT_OPTIONS))
 
 
 def check(config: ContainerConfig) -> ContainerMetadata:
@@ -33,11 +40,18 @@ def check(config: ContainerConfig) -> ContainerMetadata:
     return config.metadata
 
 
-def check_against_pod(config: ContainerConfig, pod: NamespaceOption) -> None:
+def check_against_pod(config: ContainerConfig, pod: Sandbox) -> None:
     """Raises InvalidArgument when the container wants what its pod is not."""
-    asked = _context(config).namespace_options
-    if asked is not None:
-        spec_namespaces.check(asked, pod)
+    context = _context(config)
+    if context.privileged and not _privileged(pod):
+        raise InvalidArgument(f"the container is privileged, and pod {pod.id} is not; make the pod so too")
+    if context.namespace_options is not None:
+        spec_namespaces.check(context.namespace_options, pod_modes(pod))
+
+
+def _privileged(pod: Sandbox) -> bool:
+    linux = pod.config.linux or LinuxPodSandboxConfig()
+    return linux.security_context is not None and linux.security_context.privileged
 
 
 def _context(config: ContainerConfig) -> LinuxContainerSecurityContext:
@@ -58,6 +72,8 @@ def _check_mounts(mounts: list[Mount]) -> None:
         if where in seen:
             raise InvalidArgument(f"two mounts have the container_path {where}")
         seen.add(where)
+        if strange := set(mount.mount_options) - MOUNT_OPTIONS:
+            raise InvalidArgument(f"mount {where}: mount_options {sorted(strange)}: only {_OPTIONS} are known")
         if is_image(mount):
             if mount.host_path:
                 raise InvalidArgument(f"mount {where} has both host_path and image; give one")
