@@ -38,13 +38,15 @@ def test_a_storm(clean: Node) -> None:
     assert result["seed"] == int(SEED)
     kills = [kind for hit in result["hits"] for kind in hit["pids"]]
     assert len(kills) >= _LEAST
-    assert all(result["counts"][one] for one in ("lines", "exit codes", "commands", "events"))
+    assert all(result["counts"][one] for one in ("lines", "exit codes", "commands", "events", "images"))
+    assert sum(result["faults"].values()) >= result["counts"]["images"]  # of its registry
     assert result["notes"] == []
     lines = clean.log_lines(other)
     assert lines == [f"line {k}" for k in range(1, len(lines) + 1)]
     assert clean.status(other)["state"] == "CONTAINER_RUNNING"
     assert [one["id"] for one in clean.json("pods", "-o", "json")["items"]] == [pod]
     assert [one["id"] for one in clean.json("images", "-o", "json")["images"] if "chaos" in str(one)] == []
+    assert os.listdir(clean.root / "images" / "partial") == []
     assert list((clean.root / "log").glob("chaos-*")) == []
     clean.crictl("rmp", "-f", pod)
 

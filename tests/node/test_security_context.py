@@ -54,7 +54,7 @@ def accounts(clean: Node, tmp_path: Path) -> dict[str, Any]:
         add_file(tar, "etc/group", _GROUP.encode())
     program = Path("/bin/busybox")
     applets = run(str(program), "--list").stdout.split()
-    layers = [starter.layer(program.read_bytes(), applets), buffer.getvalue()]
+    layers = [starter.pack(one) for one in (starter.layer(program.read_bytes(), applets), buffer.getvalue())]
     starter.write_layout(f"{tmp_path}/image.tar", layers, {"Cmd": ["sh"], "User": "alice"}, ACCOUNTS)
     clean.cribus("load", f"{tmp_path}/image.tar")
     return {"image": {"image": ACCOUNTS}}

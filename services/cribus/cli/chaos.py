@@ -1,8 +1,9 @@
 """Kill the node's processes at random while pods run, and prove that nobody noticed.
 
-Makes pods of its own whose containers number their lines, kills shims and keepers of these pods and the
-node's services, and proves: every line once and in order, every exit code, every event, nothing left
-behind, nothing stuck. The same seed makes the same pods and the same kills. Ctrl-C ends it early, with
+Makes pods of its own whose containers number their lines, some of images that they pull from a registry of the
+storm's own, which fails. Kills shims and keepers of these pods and the node's services, and proves: every line
+once and in order, every exit code, every event, every pulled image whole, nothing left behind, nothing stuck.
+The same seed makes the same pods, the same kills and the same faults. Ctrl-C ends it early, with
 clean-up and the verdict so far. The exit code is 1 when something was found.
 """
 

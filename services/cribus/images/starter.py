@@ -7,12 +7,14 @@ import json
 import os
 import subprocess
 import tarfile
-from typing import Any
+from typing import Any, NamedTuple
 
 from cribus.errors import FailedPrecondition
 from cribus.images.archive import add_file
 from cribus.images.content import digest_of
 
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 _FOLDERS = ("bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "usr", "usr/bin", "var", "var/run", "home")
 _FILES = {
@@ -24,7 +26,7 @@ _FILES = {
 
 def build(path: str, busybox: str = "/bin/busybox", reference: str = "localhost/busybox:latest") -> None:
     """Write an OCI layout tar with a busybox image. Raises FailedPrecondition without busybox-static."""
-    write_layout(path, [of_host(busybox)], {"Cmd": ["sh"], "Env": ["PATH=/usr/bin:/bin"]}, reference)
+    write_layout(path, [pack(of_host(busybox))], {"Cmd": ["sh"], "Env": ["PATH=/usr/bin:/bin"]}, reference)
 
 
 def of_host(busybox: str) -> bytes:
@@ -60,27 +62,43 @@ def layer(program: bytes, applets: list[str]) -> bytes:
     return buffer.getvalue()
 
 
-def write_layout(path: str, layers: list[bytes], config: dict[str, Any], reference: str) -> None:
-    """An image of these plain layers as an OCI layout in a tar file."""
-    blobs = {}
-    described = []
-    for plain in layers:
-        packed = gzip.compress(plain, 6, mtime=0)
-        blobs[digest_of(packed)] = packed
-        kind = "application/vnd.oci.image.layer.v1.tar+gzip"
-        described.append({"mediaType": kind, "digest": digest_of(packed), "size": len(packed)})
+class Packed(NamedTuple):
+    """A layer as it travels, by the digest of the plain tar and its own."""
+
+    diff_id: str
+    digest: str
+    data: bytes
+
+
+class Image(NamedTuple):
+    """`blobs` by digest; the ids of an image are the digest of its config, and that of its manifest."""
+
+    id: str
+    manifest: str
+    blobs: dict[str, bytes]
+
+
+def pack(plain: bytes) -> Packed:
+    """A plain tar as a layer."""
+    data = gzip.compress(plain, 6, mtime=0)
+    return Packed(digest_of(plain), digest_of(data), data)
+
+
+def image(layers: list[Packed], config: dict[str, Any]) -> Image:
+    """An image of these layers, bottom first, for this machine."""
+    blobs = {one.digest: one.data for one in layers}
+    described = [{"mediaType": _LAYER, "digest": one.digest, "size": len(one.data)} for one in layers]
     machine = _MACHINES.get(os.uname().machine, "amd64")
     document = {
         "architecture": machine,
         "os": "linux",
         "config": config,
-        "rootfs": {"type": "layers", "diff_ids": [digest_of(plain) for plain in layers]},
+        "rootfs": {"type": "layers", "diff_ids": [one.diff_id for one in layers]},
     }
     body = json.dumps(document).encode()
-    kind = "application/vnd.oci.image.manifest.v1+json"
     manifest = {
         "schemaVersion": 2,
-        "mediaType": kind,
+        "mediaType": MANIFEST,
         "config": {
             "mediaType": "application/vnd.oci.image.config.v1+json",
             "digest": digest_of(body),
@@ -90,10 +108,17 @@ def write_layout(path: str, layers: list[bytes], config: dict[str, Any], referen
     }
     text = json.dumps(manifest).encode()
     blobs |= {digest_of(body): body, digest_of(text): text}
+    return Image(digest_of(body), digest_of(text), blobs)
+
+
+def write_layout(path: str, layers: list[Packed], config: dict[str, Any], reference: str) -> None:
+    """An image of these layers as an OCI layout in a tar file."""
+    made = image(layers, config)
     annotations = {"io.containerd.image.name": reference}
-    top = {"mediaType": kind, "digest": digest_of(text), "size": len(text), "annotations": annotations}
+    size = len(made.blobs[made.manifest])
+    top = {"mediaType": MANIFEST, "digest": made.manifest, "size": size, "annotations": annotations}
     with tarfile.open(path, "w") as tar:
-        for digest, data in blobs.items():
+        for digest, data in made.blobs.items():
             add_file(tar, f"blobs/{digest.replace(':', '/')}", data)
         add_file(tar, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
         add_file(tar, "index.json", json.dumps({"schemaVersion": 2, "manifests": [top]}).encode())

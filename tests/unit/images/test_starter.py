@@ -1,6 +1,7 @@
 """The first image."""
 
 import io
+import json
 import tarfile
 from pathlib import Path
 
@@ -26,6 +27,16 @@ def test_it_loads_and_has_every_applet(world: World, tmp_path: Path) -> None:
         assert b"www-data" in made.passwd
 
     run(work)
+
+
+def test_an_image_of_layers(tmp_path: Path) -> None:
+    layers = [starter.pack(starter.layer(b"program", ["busybox"])), starter.pack(b"\0" * 1024)]
+    made = starter.image(layers, {"Cmd": ["x"]})
+    manifest, config = json.loads(made.blobs[made.manifest]), json.loads(made.blobs[made.id])
+    assert [one["digest"] for one in manifest["layers"]] == [one.digest for one in layers]
+    assert config["rootfs"]["diff_ids"] == [one.diff_id for one in layers]
+    assert config["config"] == {"Cmd": ["x"]}
+    assert made == starter.image(layers, {"Cmd": ["x"]})
 
 
 def test_without_busybox(tmp_path: Path) -> None:

@@ -25,6 +25,17 @@ class Ran(msgspec.Struct):
     commands: list[Command] = []
 
 
+class Pulled(msgspec.Struct):
+    """An image that a life has pulled: its true id, and the one that was answered; at the end, whether it was still
+    there after it was removed. `own` are digests of what no other image has."""
+
+    reference: str
+    id: str
+    own: set[str] = set()
+    answered: str = ""
+    left: bool = False
+
+
 class Lived(msgspec.Struct):
     """A life so far. `trouble` is the error that ended it before its time: what was asked was not done."""
 
@@ -32,6 +43,7 @@ class Lived(msgspec.Struct):
     name: str
     pod: str = ""
     ran: list[Ran] = []
+    pulled: Pulled | None = None
     over: bool = False
     trouble: str = ""
 
@@ -73,6 +85,7 @@ class Result(msgspec.Struct):
     lives: int
     counts: dict[str, int]  # of what was proven: lines, exit codes, …
     again: dict[str, int]  # calls that were asked again, by call and code
+    faults: dict[str, int]  # of the storm's registry that pulls met, by kind
     findings: list[Finding]
     interrupted: bool = False
     notes: list[str] = []

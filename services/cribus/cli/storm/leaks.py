@@ -1,5 +1,5 @@
-"""What is left on the host of pods and containers that have gone: looked for by their ids, wherever a node puts
-anything of a pod. Pods of others are not looked at.
+"""What is left on the host of pods, containers and images that have gone: looked for by their ids and digests,
+wherever a node puts anything of them. What others have is not looked at.
 """
 
 import os
@@ -15,11 +15,11 @@ from cribus.config import Settings
 
 _ID = re.compile(r"[0-9a-f]{64}")
 _CGROUPS = "/sys/fs/cgroup"
-_SHOWN = 13  # characters of an id
+_OF_IMAGES = ("containers", "images", "layers", "blobs/sha256", "partial")
 
 
 def left(settings: Settings, ids: set[str]) -> list[str]:
-    """In words: folders, records, layers, mounts, cgroups, addresses, links and processes of these ids."""
+    """In words: folders, records, blobs, layers, mounts, cgroups, addresses, links and processes of these ids."""
     found = [
         *_folders(settings, ids),
         *_mounts(ids),
@@ -44,7 +44,8 @@ def _listed(folder: str) -> list[str]:
 
 def _folders(settings: Settings, ids: set[str]) -> Iterator[str]:
     places = [f"{settings.run}/{kind}" for kind in ("pods", "containers", "records")]
-    for folder in [*places, f"{settings.root}/images/containers", f"{settings.root}/network/attached"]:
+    places += [f"{settings.root}/images/{kind}" for kind in _OF_IMAGES]
+    for folder in [*places, f"{settings.root}/network/attached"]:
         yield from (f"file {folder}/{name}" for name in _listed(folder) if _named(name, ids))
 
 

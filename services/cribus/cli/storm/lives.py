@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 from cribus.bus.connection import RETRY, pause
 from cribus.cli.output import crilog
-from cribus.cli.storm import plan
+from cribus.cli.storm import image, plan
 from cribus.cli.storm.client import PATIENCE, Client, heard
-from cribus.cli.storm.evidence import Command, Lived, Ran
+from cribus.cli.storm.evidence import Command, Lived, Pulled, Ran
+from cribus.cli.storm.registry import Registry
 from cribus.cli.storm.victims import Own
 from cribus.cli.storm.watch import Watch
 from cribus.errors import AlreadyExists, CribusError, DeadlineExceeded
@@ -21,13 +22,14 @@ _GRACE = 20  # seconds that StopContainer gives a container that ends when it is
 
 
 class Stage(NamedTuple):
-    """Where lives take place. `folder` has their logs."""
+    """Where lives take place. `folder` has their logs, `registry` the images that they pull."""
 
     client: Client
     watch: Watch
     seed: int
     image: str
     folder: str
+    registry: Registry
 
 
 def config(stage: Stage, name: str) -> dict[str, Any]:
@@ -74,6 +76,8 @@ class Living:
             ran.text = ""
 
     async def _live(self) -> None:
+        if self.lived.plan.pull is not None:
+            await self._pull(self.lived.plan.pull)
         self.lived.pod = (await self._ask("RunPodSandbox", config=self._config)).pod_sandbox_id
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._caught(number, ran)) for number, ran in enumerate(self.lived.ran)]
@@ -83,7 +87,24 @@ class Living:
         if all(ran.plan.end != plan.REMOVE for ran in self.lived.ran):
             await self._ask("StopPodSandbox", pod_sandbox_id=self.lived.pod)
         await self._ask("RemovePodSandbox", pod_sandbox_id=self.lived.pod)
+        if self.lived.pulled is not None:
+            await self._unpull(self.lived.pulled)
         self._read()
+
+    async def _pull(self, pull: plan.Pull) -> None:
+        name = str(self.lived.plan.number)
+        made = await asyncio.to_thread(image.make, self.lived.name, pull)
+        reference = self._stage.registry.offer(name, made, pull.faults)
+        self.lived.pulled = Pulled(reference, made.id, made.own)
+        try:
+            self.lived.pulled.answered = (await self._ask("PullImage", image={"image": reference})).image_ref
+        finally:
+            self._stage.registry.withdraw(name)
+
+    async def _unpull(self, pulled: Pulled) -> None:
+        named = {"image": pulled.reference}
+        await self._ask("RemoveImage", image=named)
+        pulled.left = bool((await self._ask("ImageStatus", image=named)).image.id)
 
     async def _caught(self, number: int, ran: Ran) -> CribusError | OSError | None:
         """One container's error must not cut off the other's call."""
@@ -138,10 +159,11 @@ class Living:
             await self._ask("RemoveContainer", container_id=ran.id)
 
     def _main(self, number: int, ran: Ran) -> dict[str, Any]:
+        pulled = self.lived.pulled
         return {
             "metadata": {"name": f"c{number}"},
-            "image": {"image": self._stage.image},
-            "command": ["sh", "-c", plan.script(ran.plan)],
+            "image": {"image": pulled.reference if pulled else self._stage.image},
+            "command": ["sh", "-c", plan.script(ran.plan, pulled=pulled is not None)],
             "log_path": f"{number}.log",
             "tty": ran.plan.tty,
             "linux": {},

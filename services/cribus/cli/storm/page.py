@@ -16,7 +16,13 @@ from cribus.cli.storm.storm import Wish
 _EVERY = 10.0  # seconds from one line of progress to the next, where there is no terminal
 _MOST = 20  # findings that are printed
 _STRUCK = {"KILL": "killed", "TERM": "told to end", "STOP": "stopped"}  # what a signal is to a process
-_COUNTED = {proof.LINES: "lines", proof.CODES: "exit codes", proof.COMMANDS: "commands", proof.EVENTS: "events"}
+_COUNTED = {
+    proof.LINES: "lines",
+    proof.CODES: "exit codes",
+    proof.COMMANDS: "commands",
+    proof.EVENTS: "events",
+    proof.IMAGES: "images",
+}
 
 
 def promise(wish: Wish, node: str, others: int) -> str:
@@ -28,7 +34,8 @@ def promise(wish: Wish, node: str, others: int) -> str:
     rows = [
         f"A storm on node {node}, seed {wish.seed}, {much}{wish.seconds:g} s.",
         f"It makes pods, {wish.pods} at a time: namespace {NAMESPACE}, label {LABEL}={wish.seed}.",
-        "It removes them at the end. " + kills + (f", and {', '.join(services)}." if services else "."),
+        "Some run an image that they pull from a registry of the storm's own, on loopback, which fails at random.",
+        "It removes them all at the end. " + kills + (f", and {', '.join(services)}." if services else "."),
         f"It touches no other pod. {many(others, 'other pod')} on this node will run on, but calls to the node may",
         "take a second or two, or fail with UNAVAILABLE and have to be made again, as long as it lasts.",
     ]
@@ -134,12 +141,17 @@ def verdict(result: Result) -> str:
         "",
         *_checks(result),
     ]
+    if result.faults:
+        parts += ["", f"the registry failed: {_listed(result.faults)}"]
     if result.again:
-        asked = ", ".join(f"{what} {count}" for what, count in sorted(result.again.items(), key=lambda one: -one[1]))
-        parts += ["", f"asked again: {asked}"]
+        parts += ["", f"asked again: {_listed(result.again)}"]
     parts += result.notes
     parts += ["", _last(result)]
     return "\n".join(parts)
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{what} {count}" for what, count in sorted(counts.items(), key=lambda one: -one[1]))
 
 
 def _cell(value: object) -> str:

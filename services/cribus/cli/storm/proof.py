@@ -4,14 +4,15 @@ cannot be made is a finding too."""
 import re
 
 from cribus.api import events
-from cribus.cli.storm.evidence import Finding, Lived, Ran, Told
-from cribus.cli.storm.plan import EXIT, REMOVE, TERM
+from cribus.cli.storm.evidence import Finding, Lived, Pulled, Ran, Told
+from cribus.cli.storm.plan import EXIT, NOT_WHOLE, REMOVE, TERM
 
-LINES, CODES, COMMANDS, EVENTS, STUCK, LEAKS, NODE = (
+LINES, CODES, COMMANDS, EVENTS, IMAGES, STUCK, LEAKS, NODE = (
     "lines",
     "exit codes",
     "commands",
     "events",
+    "images",
     "stuck",
     "leaks",
     "node",
@@ -21,6 +22,7 @@ CHECKS = {
     CODES: "every exit code",
     COMMANDS: "every command's output and exit code",
     EVENTS: "every event once and in order",
+    IMAGES: "every pulled image whole, and then gone",
     STUCK: "no call and no object stuck",
     LEAKS: "nothing left behind",
     NODE: "the node whole, other pods as they were",
@@ -46,8 +48,12 @@ def of(lived: Lived) -> list[Finding]:
     found = [Finding(STUCK, f"{lived.name}: {lived.trouble}")] if lived.trouble else []
     if not lived.over and not lived.trouble:
         found.append(Finding(STUCK, f"{lived.name}: did not come to its end"))
+    if lived.pulled is not None:
+        found += [Finding(IMAGES, f"{lived.name}: {one}") for one in _wrong_image(lived.pulled)]
     for number, ran in enumerate(lived.ran):
         name = f"{lived.name}/{number}"
+        if f" {NOT_WHOLE}" in ran.text:
+            found.append(Finding(IMAGES, f"{name} ({ran.id[:13]}): files of its image are not what was pulled"))
         if ran.started:
             found += [
                 Finding(LINES, f"{name} ({ran.id[:13]}): {one}") for one in wrong_lines(ran, cut=bool(lived.trouble))
@@ -59,6 +65,15 @@ def of(lived: Lived) -> list[Finding]:
     return found
 
 
+def _wrong_image(pulled: Pulled) -> list[str]:
+    wrong = []
+    if pulled.answered not in ("", pulled.id):
+        wrong.append(f"the pull of {pulled.reference} answered {pulled.answered}, where the image is {pulled.id}")
+    if pulled.left:
+        wrong.append(f"{pulled.reference} was still there after it was removed")
+    return wrong
+
+
 def wrong_lines(ran: Ran, *, cut: bool = False) -> list[str]:
     """What is wrong with a log; `cut`: the container may not have come to its end."""
     said = []
@@ -66,7 +81,8 @@ def wrong_lines(ran: Ran, *, cut: bool = False) -> list[str]:
         match = _LINE.fullmatch(line)
         if match is None:
             return [f"no whole line of a CRI log: {line!r}"]
-        said.append(match[2])
+        if match[2] != NOT_WHOLE:  # which is another finding
+            said.append(match[2])
     ends = ran.plan.end in (EXIT, TERM) and (not cut or (said[-1:] != [] and said[-1].startswith("bye")))
     count = len(said) - 1 if ends else len(said)
     for number, have in enumerate(said[:count], start=1):

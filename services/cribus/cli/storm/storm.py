@@ -9,12 +9,12 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cribus.bus.connection import RETRY, pause
 from cribus.bus.service import Bus
 from cribus.cli.session import connected
-from cribus.cli.storm import client, image, leaks, others, plan, proof, watch
+from cribus.cli.storm import client, image, leaks, others, plan, proof, registry, watch
 from cribus.cli.storm.evidence import Finding, Hit, Lived, Result
 from cribus.cli.storm.lives import Living, Stage
 from cribus.cli.storm.others import Others
@@ -67,6 +67,7 @@ class Storm:
         self._findings: list[Finding] = []
         self._notes: list[str] = []
         self._counts: Counter[str] = Counter()
+        self._registry = registry.Registry()
         self._number = 0
 
     def interrupt(self) -> None:
@@ -89,7 +90,7 @@ class Storm:
                         took = time.monotonic() - began
                         self._news.phase("proving")
                         left = await _cleared(asking)
-                    self._found([Finding(proof.STUCK, f"pod {one} was still there at the end") for one in left])
+                    self._found([Finding(proof.STUCK, f"{one} was still there at the end") for one in left])
                     await self._prove(stage, bus, before)
                 return self._result(took, asking)
 
@@ -99,8 +100,8 @@ class Storm:
         folder = tempfile.mkdtemp(prefix=f"chaos-{self._wish.seed}-", dir=configuration.logs(self._settings))
         try:
             await image.load(bus, folder)
-            async with watch.watching(bus, (LABEL, str(self._wish.seed))) as watching:
-                yield Stage(asking, watching, self._wish.seed, image.REFERENCE, folder)
+            async with watch.watching(bus, (LABEL, str(self._wish.seed))) as watching, self._registry.serving():
+                yield Stage(asking, watching, self._wish.seed, image.REFERENCE, folder, self._registry)
         finally:
             await image.remove(bus)
             if not self._findings:
@@ -154,6 +155,7 @@ class Storm:
 
     def _count(self, lived: Lived) -> None:
         self._counts["pods"] += 1
+        self._counts["images"] += lived.pulled is not None and bool(lived.pulled.answered)
         for ran in lived.ran:
             self._counts["containers"] += ran.started
             self._counts["lines"] += ran.text.count("\n")
@@ -183,6 +185,7 @@ class Storm:
         self._counts["events"] = len(ours)
         self._found(proof.wrong_events(self._lives, ours) + proof.strangers(self._lives, ours))
         ids = pods | {one.id for one in ours} | {ran.id for lived in self._lives for ran in lived.ran if ran.id}
+        ids |= {digest.removeprefix("sha256:") for one in self._lives if one.pulled for digest in one.pulled.own}
         self._found([Finding(proof.LEAKS, one) for one in await self._left(ids, before)])
         self._found([Finding(proof.NODE, one) for one in await self._sick()])
         wrong, notes = await others.ended(bus, before.others, await others.running(bus))
@@ -218,6 +221,7 @@ class Storm:
             lives=len(self._lives),
             counts=dict(self._counts),
             again=dict(asking.again),
+            faults=dict(self._registry.faults),
             findings=self._findings,
             interrupted=self.interrupted,
             notes=self._notes,
@@ -238,9 +242,16 @@ def _alone(settings: Settings) -> Iterator[None]:
 
 
 async def _cleared(asking: client.Client) -> list[str]:
-    """Remove every pod that a storm has left, this one or one that was killed: their names."""
+    """Remove every pod and every pulled image that a storm has left, this one or one that was killed: their names."""
     listed = (await asking.ask("ListPodSandbox")).items
     left = [one for one in listed if LABEL in one.labels]
     for one in left:
         await asking.ask("RemovePodSandbox", pod_sandbox_id=one.id)
-    return [str(one.metadata.name) for one in left]
+    named = [one.id for one in (await asking.ask("ListImages")).images if any(map(registry.ours, _names(one)))]
+    for id in named:
+        await asking.ask("RemoveImage", image={"image": id})
+    return [f"pod {one.metadata.name}" for one in left] + [f"image {id}" for id in named]
+
+
+def _names(one: Any) -> list[str]:
+    return [*one.repo_tags, *one.repo_digests]

@@ -5,12 +5,15 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from cribus.api import events
 from cribus.api.events import Event
-from cribus.cli.storm import lives, plan
-from cribus.cli.storm.evidence import Command, Lived
+from cribus.cli.storm import image, lives, plan, proof
+from cribus.cli.storm.client import Client
+from cribus.cli.storm.evidence import Command, Lived, Pulled
 from cribus.cli.storm.lives import Living, Stage
+from cribus.cli.storm.registry import Registry
 from cribus.cli.storm.watch import Watch
 from cribus.gateway.cri import api_pb2 as pb
 
@@ -28,6 +31,9 @@ class Node:
         self.refuses: dict[str, list[str]] = {}
         self.code = 0
         self.log = Path()
+        self.registry = Registry()
+        self.answered = ""  # to a pull
+        self.kept = ""  # the image that is there after its removal
 
     def answers(self) -> dict[str, Any]:
         return {name: lambda request, name=name: self._answer(name, request) for name in _ANSWERS}
@@ -70,6 +76,9 @@ _ANSWERS: dict[str, Any] = {
     "ContainerStatus": lambda node: pb.ContainerStatusResponse(status=pb.ContainerStatus(exit_code=node.code)),
     "RemoveContainer": pb.RemoveContainerResponse(),
     "StopPodSandbox": pb.StopPodSandboxResponse(),
+    "PullImage": lambda node: pb.PullImageResponse(image_ref=node.answered),
+    "RemoveImage": pb.RemoveImageResponse(),
+    "ImageStatus": lambda node: pb.ImageStatusResponse(image=pb.Image(id=node.kept)),
     "RemovePodSandbox": pb.RemovePodSandboxResponse(),
 }
 
@@ -84,11 +93,14 @@ def node(tmp_path: Path) -> Node:
     return Node(tmp_path)
 
 
+def _stage(node: Node, client: Client) -> Stage:
+    return Stage(client, node.watch, 1, "image", f"{node.base}/chaos-1-x", node.registry)
+
+
 def _live(node: Node, life: plan.Life) -> Lived:
     async def scenario() -> Lived:
         async with serving(node.base, node.answers()) as client:
-            living = Living(Stage(client, node.watch, 1, "image", f"{node.base}/chaos-1-x"), life)
-            return await living.live()
+            return await Living(_stage(node, client), life).live()
 
     return asyncio.run(scenario())
 
@@ -141,6 +153,39 @@ def test_a_command_in_a_container_that_may_end_at_any_time(node: Node) -> None:
     assert "ExecSync" in _live(node, _life(plan.KILL, plan.Deed(plan.EXEC, 5))).trouble
 
 
+PULL = plan.Pull((10, 20), {})
+NAMED = pb.ImageSpec(image="127.0.0.1:1/cribus-chaos/1:v1")
+
+
+def _pulling(node: Node, **hasty: int) -> Lived:
+    node.registry.host = "127.0.0.1:1"
+    return _live(node, msgspec.structs.replace(_life(plan.REMOVE, hasty=hasty), pull=PULL))
+
+
+def test_a_life_of_an_image_that_is_pulled_and_removed(node: Node) -> None:
+    made = image.make("storm-1-1", PULL)
+    node.answered = made.id
+    lived = _pulling(node)
+    assert node.asked == ["PullImage", *UP, "RemovePodSandbox", "RemoveImage", "ImageStatus"]
+    pull, create, remove, status = (node.requests[at] for at in (0, 2, 5, 6))
+    assert pull.image == create.config.image == remove.image == status.image == NAMED
+    assert plan.SUMS in create.config.command[2]
+    assert lived.pulled == Pulled(NAMED.image, made.id, made.own, made.id)
+    assert node.registry._offers == {}
+    assert proof.of(lived) == []
+
+
+def test_an_image_that_is_another_or_stays(node: Node) -> None:
+    node.answered = node.kept = "sha256:1"
+    assert [one.check for one in proof.of(_pulling(node))] == [proof.IMAGES, proof.IMAGES]
+
+
+def test_a_pull_of_somebody_in_a_hurry(node: Node) -> None:
+    node.refuses["PullImage"] = ["DEADLINE_EXCEEDED", "UNAVAILABLE"]
+    assert _pulling(node, PullImage=10_000).over
+    assert node.asked[:4] == ["PullImage", "PullImage", "PullImage", "RunPodSandbox"]
+
+
 def test_who_was_in_a_hurry_asks_again(node: Node) -> None:
     node.refuses["CreateContainer"] = ["DEADLINE_EXCEEDED"]
     assert _live(node, _life(plan.KILL, hasty={"CreateContainer": 10_000})).over
@@ -179,7 +224,7 @@ def test_a_container_is_held_until_it_may_end(node: Node) -> None:
     async def scenario() -> None:
         hold = asyncio.Event()
         async with serving(node.base, node.answers()) as client:
-            living = Living(Stage(client, node.watch, 1, "image", f"{node.base}/chaos-1-x"), _life(plan.TERM), hold)
+            living = Living(_stage(node, client), _life(plan.TERM), hold)
             task = asyncio.create_task(living.live())
             await living.begun.wait()
             (own,) = living.running.values()

@@ -16,7 +16,9 @@ def _hit(signal: str = "KILL", whole: float = 0.4, **recovered: float) -> Hit:
 def _result(*findings: Finding, interrupted: bool = False) -> Result:
     hits = [_hit(shim=0.1), _hit(shim=0.3, manager=0.7, whole=0.8), _hit("TERM", gateway=0.2)]
     counts = {"lines": 1234, "exit codes": 5}
-    return Result(7, 12.0, hits, 6, counts, {"ExecSync ABORTED": 2}, [*findings], interrupted, ["a note"])
+    return Result(
+        7, 12.0, hits, 6, counts, {"ExecSync ABORTED": 2}, {"reset": 1, "5xx": 4}, [*findings], interrupted, ["a note"]
+    )
 
 
 def test_what_will_be_done_is_said_first() -> None:
@@ -48,6 +50,7 @@ def test_a_promise_that_was_kept() -> None:
     assert "seed 7: 12 s, 4 kills, 6 pods\n" in said
     assert "ok     every line once and in order                  1,234 lines" in said
     assert "asked again: ExecSync ABORTED 2" in said
+    assert "the registry failed: 5xx 4, reset 1" in said
     assert "a note" in said
     assert said.endswith("The promise was kept.")
     assert "WRONG" not in said

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from cribus.api import events
 from cribus.cli.storm import plan, proof
-from cribus.cli.storm.evidence import Command, Lived, Ran, Told
+from cribus.cli.storm.evidence import Command, Lived, Pulled, Ran, Told
 
 from tests.unit.cli.storm import made
 from tests.unit.cli.storm.made import CONTAINER, POD
@@ -64,6 +64,9 @@ FOUR = made.lines(4)
         (plan.KILL, _set("ran", "code", 0), proof.CODES),
         (plan.EXIT, _set("ran", "commands", [Command(("storm-1-1", 5), ("storm-1-1", 0))]), proof.COMMANDS),
         (plan.EXIT, _set("ran", "commands", [Command(("storm-1-1", 5), ("", 5))]), proof.COMMANDS),
+        (plan.EXIT, _said(plan.NOT_WHOLE, *FOUR, "bye 4"), proof.IMAGES),
+        (plan.EXIT, _set("life", "pulled", Pulled("x:v1", "sha256:1", answered="sha256:2")), proof.IMAGES),
+        (plan.EXIT, _set("life", "pulled", Pulled("x:v1", "sha256:1", answered="sha256:1", left=True)), proof.IMAGES),
         (plan.EXIT, _set("life", "over", False), proof.STUCK),
         (plan.EXIT, _set("life", "trouble", "StopContainer is stuck"), proof.STUCK),
     ],
@@ -140,5 +143,5 @@ def test_what_was_made_for_a_client_that_had_gone_is_gone_whole() -> None:
 
 
 def test_every_check_has_its_words() -> None:
-    checks = {proof.LINES, proof.CODES, proof.COMMANDS, proof.EVENTS, proof.STUCK, proof.LEAKS, proof.NODE}
-    assert set(proof.CHECKS) == checks
+    checks = {proof.LINES, proof.CODES, proof.COMMANDS, proof.EVENTS, proof.IMAGES}
+    assert set(proof.CHECKS) == checks | {proof.STUCK, proof.LEAKS, proof.NODE}

@@ -104,7 +104,7 @@ def test_a_life_is_counted_proven_and_forgotten(tmp_path: Path) -> None:
     one, heard = _storm(tmp_path)
     assert _live(one, made.lived()).forgotten
     assert heard.findings == []
-    assert one._counts == {"pods": 1, "containers": 1, "lines": 5, "exit codes": 1, "commands": 1}
+    assert one._counts == {"pods": 1, "containers": 1, "images": 0, "lines": 5, "exit codes": 1, "commands": 1}
     assert not one.over.is_set()
 
 
@@ -140,13 +140,22 @@ def test_one_storm_at_a_time(tmp_path: Path) -> None:
 
 
 def test_only_pods_of_storms_are_removed(tmp_path: Path) -> None:
-    """Also those of one that was killed."""
+    """And their images. Also those of one that was killed."""
     removed: list[str] = []
 
     def remove(request: Any) -> Any:
         removed.append(request.pod_sandbox_id)
         return pb.RemovePodSandboxResponse()
 
+    def remove_image(request: Any) -> Any:
+        removed.append(request.image.image)
+        return pb.RemoveImageResponse()
+
+    images = [
+        pb.Image(id="sha256:3", repo_tags=["127.0.0.1:5000/web:v1", "localhost/cribus-chaos/1:v1"]),
+        pb.Image(id="sha256:4", repo_digests=["127.0.0.1:5000/cribus-chaos/1@sha256:0"]),
+        pb.Image(id="sha256:5", repo_tags=["127.0.0.1:5000/cribus-chaos/2:v1"]),
+    ]
     items = [
         pb.PodSandbox(id="1", metadata=pb.PodSandboxMetadata(name="web")),
         pb.PodSandbox(id="2", metadata=pb.PodSandboxMetadata(name="storm-9-4"), labels={plan.LABEL: "9"}),
@@ -154,11 +163,12 @@ def test_only_pods_of_storms_are_removed(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         answers = {"ListPodSandbox": lambda _: pb.ListPodSandboxResponse(items=items), "RemovePodSandbox": remove}
+        answers |= {"ListImages": lambda _: pb.ListImagesResponse(images=images), "RemoveImage": remove_image}
         async with serving(tmp_path, answers) as client:
-            assert await storm._cleared(client) == ["storm-9-4"]
+            assert await storm._cleared(client) == ["pod storm-9-4", "image sha256:4", "image sha256:5"]
 
     asyncio.run(scenario())
-    assert removed == ["2"]
+    assert removed == ["2", "sha256:4", "sha256:5"]
 
 
 def test_what_is_left_is_looked_for_until_it_goes_or_for_long_enough(
