@@ -68,10 +68,15 @@ def test_an_environment_may_hold_any_bytes(cri: Cri) -> None:
 
 
 def test_a_duplicate_name_is_refused(clean: Node) -> None:
+    """But a repeat of the very request, as long as nobody uses the pod, is answered with it."""
     pod = clean.pod("twice")
-    again = clean.try_crictl("runp", str(clean.pod_config("twice")))
-    assert again.returncode != 0
-    assert "AlreadyExists" in again.stderr
+    config = clean.pod_config("twice")
+    assert clean.crictl("runp", str(config)) == pod
+    clean.container(pod, "main", "sleep", "1000")
+    for other in ({}, {"hostname": "other"}):
+        again = clean.try_crictl("runp", str(clean.pod_config("twice", **other)))
+        assert again.returncode != 0
+        assert "AlreadyExists" in again.stderr
     clean.crictl("rmp", "-f", pod)
 
 

@@ -64,23 +64,14 @@ async def create(node: Node, request: CreateContainerRequest, archive: str = "")
     pod = _ready_pod(node, request.pod_sandbox_id)
     create_check.check_against_pod(config, pod)
     name = names.of_container(metadata, pod.id)
-    id, joined = await node.names.join(name, config, lambda: _make(node, name, request, archive))
-    made = node.records.containers.get(id)
-    if joined and made is not None:
-        await _claimed(node, made)  # the one for whom it was made may have gone
+    record = _begun(name, pod, request, archive)
+    id = await node.names.join(name, _wish(record), lambda: _make(node, record))
     return CreateContainerResponse(container_id=id)
 
 
-async def _claimed(node: Node, owner: Container) -> str:
-    await lifecycle.change(node, owner, unclaimed=False, caller=log.current("caller"))
-    return owner.id
-
-
-async def unheard(node: Node, answer: CreateContainerResponse) -> None:
-    """Nobody heard that the container is there: the next request for the same one gets it."""
-    record = node.records.containers.get(answer.container_id)
-    if record is not None and record.state is State.CREATED:
-        await lifecycle.change_if(node, record, names.has, unclaimed=True)
+def _wish(record: Container) -> tuple[ContainerConfig, str, str]:
+    """What was asked for, by which a repeat is known."""
+    return record.config, record.log_path, record.checkpoint
 
 
 def _ready_pod(node: Node, id: str) -> Sandbox:
@@ -90,17 +81,16 @@ def _ready_pod(node: Node, id: str) -> Sandbox:
     return pod
 
 
-async def _make(node: Node, name: str, request: CreateContainerRequest, archive: str) -> str:
-    config = request.config or ContainerConfig()
-    pod = _ready_pod(node, request.pod_sandbox_id)
-    async with node.locks.of(pod.id):
-        pod = _ready_pod(node, pod.id)
-        owner = node.records.containers.get(node.records.owner(name))
+async def _make(node: Node, record: Container) -> str:
+    async with node.locks.of(record.pod):
+        pod = _ready_pod(node, record.pod)
+        owner = node.records.containers.get(node.records.owner(record.name))
         if owner is not None and owner.state is State.CREATING:
             await undo(node, owner)  # nobody works on it: we have the name
-        elif owner is not None and await names.settled(node.listened, owner, config):
-            return await _claimed(node, owner)
-        record = msgspec.structs.replace(_begun(name, pod, request), checkpoint=archive)
+        elif owner is not None:
+            alike = _wish(owner) == _wish(record)
+            if names.repeated(owner, alike=alike, unused=owner.state is State.CREATED):
+                return owner.id
         with log.ids(pod=pod.id, container=record.id):
             await lifecycle.begin(node, record)
             try:
@@ -113,7 +103,7 @@ async def _make(node: Node, name: str, request: CreateContainerRequest, archive:
     return record.id
 
 
-def _begun(name: str, pod: Sandbox, request: CreateContainerRequest) -> Container:
+def _begun(name: str, pod: Sandbox, request: CreateContainerRequest, archive: str) -> Container:
     config = request.config or ContainerConfig()
     now = time.time_ns()
     id = secrets.token_hex(32)
@@ -126,9 +116,9 @@ def _begun(name: str, pod: Sandbox, request: CreateContainerRequest) -> Containe
         created_at=now,
         changed_at=now,
         request=log.current("request"),
-        caller=log.current("caller"),
         log_path=os.path.join(folder, config.log_path) if folder and config.log_path else "",
         resources=config.linux.resources if config.linux else None,
+        checkpoint=archive,
     )
     return msgspec.structs.replace(record, volumes=sources.volume_names(record))
 
@@ -237,7 +227,6 @@ async def _created(node: Node, record: Container) -> Container:
         restore=record.restore,
         resources=record.resources,
         volume_refs=record.volume_refs,
-        unclaimed=names.given_up(time.monotonic_ns()),
     )
 
 

@@ -48,14 +48,16 @@ async def start(node: Node, request: StartContainerRequest) -> StartContainerRes
 
 
 async def _done_before(node: Node, record: Container) -> bool:
-    """Whether this is the repeat of a request that succeeded: sent again before its answer came, or by
-    a client who gave up before it, or whose answer died with the gateway."""
-    if not record.start_request or record.state in (State.CREATED, State.STARTING) or record.reason == "StartError":
-        return False
-    if record.start_request == log.current("request"):
-        return True
-    if not record.start_unclaimed and await node.listened(record.start_caller):
-        return False
+    """Whether what is asked for is done: a container is started once, so one that runs was started by this request or
+    by one that wanted the same. One that has ended may only be told to have been started to whom that is news: this is
+    a request sent again before its answer came, or its client gave up before it, or it died with the gateway."""
+    if record.state is not State.RUNNING:
+        if not record.start_request or record.state in (State.CREATED, State.STARTING) or record.reason == "StartError":
+            return False
+        if record.start_request == log.current("request"):
+            return True
+        if not record.start_unclaimed and await node.listened(record.start_caller):
+            return False
     await lifecycle.change(node, record, start_unclaimed=False, start_caller=log.current("caller"))
     return True
 

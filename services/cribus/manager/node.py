@@ -13,7 +13,7 @@ from cribus.config import Settings
 from cribus.kept import Kept
 from cribus.manager.host import Host
 from cribus.manager.looker import Looker
-from cribus.manager.names import Listened, Names
+from cribus.manager.names import Names
 from cribus.manager.nri.front import Front
 from cribus.manager.rates import Rates
 from cribus.manager.records import Records
@@ -75,7 +75,9 @@ class Node:
         self.host = below.host
         self.kept = Kept(settings.root)
         self.names = Names()
-        self.listened: Listened = _always  # whether somebody waits where an answer went: the bus knows
+        self.listened: Callable[[str], Awaitable[bool]] = (
+            _always  # whether somebody waits where an answer went: the bus knows
+        )
         self.locks = Locks()
         self.exits = Waiters()
         self.rates = Rates()

@@ -45,8 +45,6 @@ class Sandbox(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at: int = 0
     changed_at: int = 0  # when the state was reached
     request: str = ""  # id of the request that made it: its repeat gets the same answer
-    caller: str = ""  # where the answer to that request went
-    unclaimed: bool = False  # its client had given up before it was ready
     namespaces: dict[str, str] = {}
     cgroup: str = ""
     pid: int = 0
@@ -67,8 +65,6 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at: int = 0
     changed_at: int = 0
     request: str = ""
-    caller: str = ""
-    unclaimed: bool = False
     image_id: str = ""
     image_ref: str = ""
     log_path: str = ""
@@ -81,8 +77,8 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     checkpoint: str = ""  # archive that it is made from, where the image does not name it
     restore: str = ""  # folder of the checkpoint from which it is started
     start_request: str = ""
+    start_caller: str = ""  # where the answer to that request went
     start_unclaimed: bool = False  # its client had given up before it ran
-    start_caller: str = ""
     started_at: int = 0
     finished_at: int = 0
     told: dict[str, int] = {}  # kind of each event told of it → its time

@@ -44,10 +44,7 @@ async def run(node: Node, request: RunPodSandboxRequest) -> RunPodSandboxRespons
     config = request.config or PodSandboxConfig()
     name = _checked(node, config, request.runtime_handler)
     await handlers.check(node, request)
-    id, joined = await node.names.join(name, request, lambda: _make(node, name, request))
-    made = node.records.sandboxes.get(id)
-    if joined and made is not None:
-        await _claimed(node, made)  # the one for whom it was made may have gone
+    id = await node.names.join(name, request, lambda: _make(node, name, request))
     return RunPodSandboxResponse(pod_sandbox_id=id)
 
 
@@ -56,8 +53,11 @@ async def _make(node: Node, name: str, request: RunPodSandboxRequest) -> str:
     owner = node.records.sandboxes.get(node.records.owner(name))
     if owner is not None and owner.state is State.CREATING:
         await undo(node, owner, "its making was cut short")  # nobody works on it: we have the name
-    elif owner is not None and await names.settled(node.listened, owner, config):
-        return await _claimed(node, owner)
+    elif owner is not None:
+        alike = (owner.config, owner.handler) == (config, request.runtime_handler)
+        unused = owner.state is State.READY and not node.records.in_pod(owner.id)
+        if names.repeated(owner, alike=alike, unused=unused):
+            return owner.id
     now = time.time_ns()
     record = Sandbox(
         id=secrets.token_hex(32),
@@ -67,7 +67,6 @@ async def _make(node: Node, name: str, request: RunPodSandboxRequest) -> str:
         created_at=now,
         changed_at=now,
         request=log.current("request"),
-        caller=log.current("caller"),
     )
     with log.ids(pod=record.id):
         await lifecycle.begin(node, record)
@@ -79,18 +78,6 @@ async def _make(node: Node, name: str, request: RunPodSandboxRequest) -> str:
             await undo(node, record, str(error))
             raise
     return record.id
-
-
-async def _claimed(node: Node, owner: Sandbox) -> str:
-    await lifecycle.change(node, owner, unclaimed=False, caller=log.current("caller"))
-    return owner.id
-
-
-async def unheard(node: Node, answer: RunPodSandboxResponse) -> None:
-    """Nobody heard that the pod is ready: the next request for the same pod gets it."""
-    record = node.records.sandboxes.get(answer.pod_sandbox_id)
-    if record is not None and record.state is State.READY:
-        await lifecycle.change_if(node, record, names.has, unclaimed=True)
 
 
 async def _set_up(node: Node, record: Sandbox) -> Sandbox:
@@ -140,7 +127,6 @@ async def _ready(node: Node, record: Sandbox) -> Sandbox:
         cgroup=record.cgroup,
         pid=record.pid,
         ips=record.ips,
-        unclaimed=names.given_up(time.monotonic_ns()),
     )
 
 

@@ -68,8 +68,6 @@ _OPERATIONS: dict[Verb[Any, Any], Callable[[Node, Any], Awaitable[Any]]] = {
 
 
 _UNHEARD: dict[Verb[Any, Any], Callable[[Node, Any], Awaitable[None]]] = {
-    m.RUN_SANDBOX: sandbox_run.unheard,
-    m.CREATE_CONTAINER: container_create.unheard,
     m.START_CONTAINER: container_start.unheard,
 }
 

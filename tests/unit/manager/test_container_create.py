@@ -9,13 +9,14 @@ import pytest
 from cribus.api import events
 from cribus.api.cri import container as c
 from cribus.api.cri.image import ImageSpec
+from cribus.api.cri.sandbox import PodSandboxConfig
 from cribus.api.cri.security import LinuxContainerSecurityContext
 from cribus.api.cri.values import Signal
 from cribus.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted
-from cribus.manager import container_create
+from cribus.manager import container_create, container_start
 from cribus.manager.records import State
 
-from tests.unit.manager.conftest import IMAGE, Run, World, as_request, failing, listed, make
+from tests.unit.manager.conftest import IMAGE, Run, World, as_request, container_config, failing, listed, make
 
 
 def spec_of(world: World, id: str) -> Any:
@@ -73,24 +74,50 @@ def test_a_failure_leaves_nothing(world: World, run: Run) -> None:
     run(story())
 
 
-def test_the_same_request_joins_and_a_second_is_refused(world: World, run: Run) -> None:
+def test_the_same_request_joins_and_another_is_refused(world: World, run: Run) -> None:
     async def story() -> None:
         pod = await world.pod()
-        first, second = await asyncio.gather(world.created(pod), world.created(pod))
-        assert first == second
-        assert isinstance(await failing(world.created(pod)), AlreadyExists)
+        outcomes = await asyncio.gather(
+            world.created(pod), world.created(pod), world.created(pod, args=["x"]), return_exceptions=True
+        )
+        assert outcomes[0] == outcomes[1]
+        assert isinstance(outcomes[2], AlreadyExists)
+        assert isinstance(await failing(world.created(pod, args=["x"])), AlreadyExists)
 
     run(story())
 
 
-def test_a_repeat_and_one_who_gave_up_get_the_same_container(world: World, run: Run) -> None:
+def test_who_asks_for_the_same_gets_the_same_container_until_it_is_started(world: World, run: Run) -> None:
+    """The first one's answer may have left just when he gave up."""
+
     async def story() -> None:
         pod = await world.pod()
         first = await as_request("r1", lambda: world.created(pod))
+        assert await as_request("r2", lambda: world.created(pod)) == first
         await world.restart()
-        assert await as_request("r1", lambda: world.created(pod)) == first
-        late = await as_request("r2", lambda: world.created(pod, "late"), deadline=1)
-        assert await as_request("r3", lambda: world.created(pod, "late")) == late
+        assert await as_request("r3", lambda: world.created(pod)) == first
+        assert len(world.node.records.containers) == 1
+        await container_start.start(world.node, c.StartContainerRequest(container_id=first))
+        assert isinstance(await failing(as_request("r4", lambda: world.created(pod))), AlreadyExists)
+        assert await as_request("r1", lambda: world.created(pod)) == first  # sent again by the bus
+
+    run(story())
+
+
+def test_a_log_in_another_place_is_another_container(world: World, run: Run) -> None:
+    async def story() -> None:
+        pod = await world.pod()
+        config = container_config("main", log_path="0.log")
+        for folder, refused in (("/logs/a", False), ("/logs/a", False), ("/logs/b", True)):
+            asked = c.CreateContainerRequest(
+                pod_sandbox_id=pod, config=config, sandbox_config=PodSandboxConfig(log_directory=folder)
+            )
+            try:
+                await container_create.create(world.node, asked)
+            except AlreadyExists:
+                assert refused
+            else:
+                assert not refused
 
     run(story())
 

@@ -170,7 +170,41 @@ def test_a_repeat_after_a_lost_answer_succeeds(world: World, run: Run) -> None:
         await as_request("r1", lambda: container_start.start(world.node, request(id)))
         await world.restart()
         await as_request("r1", lambda: container_start.start(world.node, request(id)))
-        error = await failing(as_request("r2", lambda: container_start.start(world.node, request(id))))
+
+    run(story())
+
+
+def test_who_asks_again_while_it_runs_has_the_answer_that_the_first_one_may_have_missed(world: World, run: Run) -> None:
+    async def story() -> None:
+        id = await world.created(await world.pod())
+        for name in ("first", "second"):
+            with log.ids(caller=name):
+                await as_request(name, lambda: container_start.start(world.node, request(id)))
+        with log.ids(caller="first"):
+            await container_start.unheard(world.node, StartContainerResponse())
+        await _over(world, id)
+        error = await failing(as_request("third", lambda: container_start.start(world.node, request(id))))
+        assert isinstance(error, FailedPrecondition)
+
+    run(story())
+
+
+async def _over(world: World, id: str) -> None:
+    world.exit(id, 0)
+    await asyncio.gather(*world.later)
+    assert world.node.records.containers[id].state is State.EXITED
+
+
+def test_one_that_runs_is_started_whoever_asks(world: World, run: Run) -> None:
+    """The first one's answer may have left just when he gave up. What has ended cannot be started again."""
+
+    async def story() -> None:
+        id = await world.created(await world.pod())
+        for name in ("r1", "r2"):
+            await as_request(name, lambda: container_start.start(world.node, request(id)))
+        assert world.names().count("executor.start") == 1
+        await _over(world, id)
+        error = await failing(as_request("r3", lambda: container_start.start(world.node, request(id))))
         assert isinstance(error, FailedPrecondition)
 
     run(story())
@@ -185,6 +219,7 @@ def test_it_succeeds_for_whoever_asks_after_the_answer_died_with_the_gateway(wor
         id = await world.created(await world.pod())
         with log.ids(caller="inbox.gone"):
             await as_request("r1", lambda: container_start.start(world.node, request(id)))
+        await _over(world, id)
         world.node.listened = nobody
         await as_request("r2", lambda: container_start.start(world.node, request(id)))
 
@@ -200,6 +235,7 @@ def test_whoever_asks_after_one_who_gave_up_succeeds_once(world: World, run: Run
                 await as_request(name, lambda: container_start.start(world.node, request(id)))
 
         await asked("first")
+        await _over(world, id)
         assert isinstance(await failing(asked("second")), FailedPrecondition)
         with log.ids(caller="first"):
             await container_start.unheard(world.node, StartContainerResponse())

@@ -150,14 +150,14 @@ def test_a_change_that_depends_is_made_on_what_is_true_by_then(world: World, run
     async def story() -> None:
         await lifecycle.begin(world.node, POD)
         await asyncio.gather(
-            lifecycle.change(world.node, POD, caller="another"),
-            lifecycle.change_if(world.node, POD, lambda now: now.caller == "", unclaimed=True),
+            lifecycle.change(world.node, POD, pid=7),
+            lifecycle.change_if(world.node, POD, lambda now: now.pid == 0, torn=True),
         )
-        assert not world.node.records.sandboxes["p"].unclaimed
-        await lifecycle.change_if(world.node, POD, lambda now: now.caller == "another", unclaimed=True)
-        assert world.node.records.sandboxes["p"].unclaimed
+        assert not world.node.records.sandboxes["p"].torn
+        await lifecycle.change_if(world.node, POD, lambda now: now.pid == 7, torn=True)
+        assert world.node.records.sandboxes["p"].torn
         await lifecycle.gone(world.node, POD)
-        await lifecycle.change_if(world.node, POD, lambda now: True, unclaimed=True)
+        await lifecycle.change_if(world.node, POD, lambda now: True, torn=True)
         assert not world.node.records.sandboxes
 
     run(story())

@@ -1,8 +1,8 @@
 """One owner a name; who repeats gets the same."""
 
 import asyncio
+from functools import partial
 
-import pytest
 from cribus.api.cri.container import ContainerMetadata
 from cribus.api.cri.sandbox import PodSandboxMetadata
 from cribus.errors import AlreadyExists, InvalidArgument
@@ -32,9 +32,9 @@ def test_join_runs_once_and_survives_its_first_caller(run: Run) -> None:
         first.cancel()
         go_on.set()
         await known.settle("n")
-        assert await second == ("id", True)
+        assert await second == "id"
         assert runs == [1]
-        assert await known.join("n", 2, make) == ("id", False)
+        assert await known.join("n", 2, make) == "id"
         await known.settle("nobody")
 
     run(story())
@@ -53,42 +53,18 @@ def test_a_failure_is_everybodys_and_the_name_is_free(run: Run) -> None:
     run(story())
 
 
-async def _alive(subject: str) -> bool:
-    return True
+def test_repeated(run: Run) -> None:
+    owner = Sandbox(id="a", name="n", config=pod_config("p"), request="r1")
 
-
-async def _dead(subject: str) -> bool:
-    return False
-
-
-def test_settled(run: Run) -> None:
-    config = pod_config("p")
-    owner = Sandbox(id="a", name="n", config=config, request="r1")
-    unclaimed = Sandbox(id="a", name="n", config=config, unclaimed=True)
-
-    async def asked() -> bool:
-        return await names.settled(_alive, owner, config)
+    async def asked(*, alike: bool, unused: bool) -> bool:
+        return names.repeated(owner, alike=alike, unused=unused)
 
     async def story() -> None:
-        assert await as_request("r1", asked)
-        assert isinstance(await failing(as_request("r2", asked)), AlreadyExists)
-        assert await names.settled(_alive, unclaimed, config)
-        assert await names.settled(_dead, owner, config)
-        for listened in (_alive, _dead):
-            with pytest.raises(AlreadyExists):
-                await names.settled(listened, unclaimed, pod_config("p", hostname="x"))
-
-    run(story())
-
-
-def test_given_up(run: Run) -> None:
-    async def late() -> bool:
-        return names.given_up(100)
-
-    async def story() -> None:
-        assert await as_request("r", late, deadline=99)
-        assert not await as_request("r", late, deadline=101)
-        assert not await late()
+        assert await as_request("r1", lambda: asked(alike=False, unused=False))
+        assert await as_request("r2", lambda: asked(alike=True, unused=True))
+        for alike, unused in ((True, False), (False, True), (False, False)):
+            error = await failing(as_request("r2", partial(asked, alike=alike, unused=unused)))
+            assert isinstance(error, AlreadyExists)
 
     run(story())
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from cribus import log
 from cribus.api import events, executor
 from cribus.api.cri import sandbox as s
+from cribus.api.cri.container import RemoveContainerRequest
 from cribus.api.cri.security import IDMapping, LinuxSandboxSecurityContext, NamespaceOption, UserNamespace
 from cribus.api.cri.values import NamespaceMode
 from cribus.config import Handler
@@ -21,7 +21,7 @@ from cribus.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from cribus.manager import sandbox_run, sandbox_stop
+from cribus.manager import container_remove, sandbox_run, sandbox_stop
 from cribus.manager.records import State
 
 from tests.unit.manager.conftest import Run, World, as_request, failing, pod_config
@@ -128,7 +128,22 @@ def test_another_configuration_of_a_name_is_refused(world: World, run: Run) -> N
     async def story() -> None:
         outcomes = await asyncio.gather(world.pod("one"), world.pod("one", hostname="x"), return_exceptions=True)
         assert isinstance(outcomes[1], AlreadyExists)
-        assert isinstance(await failing(world.pod("one")), AlreadyExists)
+        assert isinstance(await failing(world.pod("one", hostname="x")), AlreadyExists)
+
+    run(story())
+
+
+def test_another_handler_is_another_pod(world: World, run: Run) -> None:
+    async def story() -> None:
+        world.node.settings = msgspec.structs.replace(
+            world.node.settings, handlers={"runc": Handler(path="/usr/sbin/runc")}
+        )
+        world.answers["executor.handlers"] = lambda _: executor.Handlers(handlers={"runc": executor.Features()})
+        first = await world.pod("one")
+        other = s.RunPodSandboxRequest(config=pod_config("one"), runtime_handler="runc")
+        error = await failing(sandbox_run.run(world.node, other))
+        assert isinstance(error, AlreadyExists)
+        assert first in error.message
 
     run(story())
 
@@ -139,39 +154,24 @@ def test_the_repeat_of_a_request_gets_the_same_pod(world: World, run: Run) -> No
         node = await world.restart()  # its answer was lost with the process
         assert node.records.sandboxes[first].request == "r1"
         assert await as_request("r1", world.pod) == first
-        assert isinstance(await failing(as_request("r2", world.pod)), AlreadyExists)
 
     run(story())
 
 
-def test_who_gave_up_gets_the_pod_the_next_time(world: World, run: Run) -> None:
+def test_who_asks_for_the_same_gets_the_same_pod_until_it_is_used(world: World, run: Run) -> None:
+    """The first one's answer may have left just when he gave up."""
+
     async def story() -> None:
-        first = await as_request("r1", world.pod, deadline=1)
-        assert world.node.records.sandboxes[first].unclaimed
+        first = await as_request("r1", world.pod)
         assert await as_request("r2", world.pod) == first
-        assert isinstance(await failing(as_request("r3", world.pod)), AlreadyExists)
-
-    run(story())
-
-
-def test_who_joins_has_the_pod_when_the_first_one_goes(world: World, run: Run) -> None:
-    async def caller(name: str) -> str:
-        with log.ids(caller=name):
-            return str(await as_request(name, world.pod))
-
-    async def goes(name: str, pod: str) -> None:
-        with log.ids(caller=name):
-            await sandbox_run.unheard(world.node, s.RunPodSandboxResponse(pod_sandbox_id=pod))
-
-    async def story() -> None:
-        pod, same = await asyncio.gather(caller("first"), caller("second"))
-        assert pod == same
-        await goes("first", pod)
-        assert not world.node.records.sandboxes[pod].unclaimed
-        assert isinstance(await failing(caller("third")), AlreadyExists)
-        await goes("second", pod)
-        assert await caller("third") == pod
-        assert isinstance(await failing(caller("fourth")), AlreadyExists)
+        assert world.names().count("executor.create_pod") == 1
+        await world.restart()
+        assert await as_request("r3", world.pod) == first
+        container = await world.created(first)
+        assert isinstance(await failing(as_request("r4", world.pod)), AlreadyExists)
+        await container_remove.remove(world.node, RemoveContainerRequest(container_id=container))
+        await sandbox_stop.stop(world.node, s.StopPodSandboxRequest(pod_sandbox_id=first))
+        assert isinstance(await failing(as_request("r5", world.pod)), AlreadyExists)
 
     run(story())
 

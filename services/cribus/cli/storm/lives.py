@@ -5,7 +5,6 @@ import contextlib
 import os
 import shutil
 import time
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from cribus.bus.connection import RETRY, pause
@@ -16,7 +15,7 @@ from cribus.cli.storm.evidence import Command, Lived, Pulled, Ran
 from cribus.cli.storm.registry import Registry
 from cribus.cli.storm.victims import Own
 from cribus.cli.storm.watch import Watch
-from cribus.errors import AlreadyExists, CribusError, DeadlineExceeded
+from cribus.errors import CribusError, DeadlineExceeded
 
 _GRACE = 20  # seconds that StopContainer gives a container that ends when it is told to
 
@@ -120,20 +119,7 @@ class Living:
         answer = await self._stage.client.hurry(method, self._hasty.pop(method), **fields)
         if answer is not None:
             return answer
-        try:
-            return await self._stage.client.ask(method, **fields)
-        except AlreadyExists:
-            self._stage.client.again[f"{method} ALREADY_EXISTS"] += 1
-            return await self._missed(method, fields["config"]["metadata"]["name"])
-
-    async def _missed(self, method: str, name: str) -> Any:
-        """What was made for us, whose answer left just when we did, which nobody can know of: see
-        docs/decisions/0003-send-again.md."""
-        if method == "RunPodSandbox":
-            listed = await self._stage.client.ask("ListPodSandbox", filter={"label_selector": self._config["labels"]})
-            return SimpleNamespace(pod_sandbox_id=next(one.id for one in listed.items if one.metadata.name == name))
-        listed = await self._stage.client.ask("ListContainers", filter={"pod_sandbox_id": self.lived.pod})
-        return SimpleNamespace(container_id=next(one.id for one in listed.containers if one.metadata.name == name))
+        return await self._stage.client.ask(method, **fields)
 
     async def _run(self, number: int, ran: Ran) -> None:
         request = {"pod_sandbox_id": self.lived.pod, "config": self._main(number, ran), "sandbox_config": self._config}

@@ -43,8 +43,6 @@ class Node:
         self.requests.append(request)
         if self.refuses.get(name):
             raise Refused(self.refuses[name].pop(0))
-        if name == "ListContainers":
-            self.log = Path(self.requests[-2].sandbox_config.log_directory, "0.log")
         if name == "CreateContainer":
             self.log = Path(request.sandbox_config.log_directory, request.config.log_path)
         if name == "StartContainer":
@@ -58,15 +56,7 @@ class Node:
             log.writelines(f"2026-11-25T08:00:00Z stdout F {one}\n" for one in said)
 
 
-_PODS = [pb.PodSandbox(id=id, metadata=pb.PodSandboxMetadata(name=f"storm-1-{id}")) for id in "x1"]
-_PODS[1].id = "p"
 _ANSWERS: dict[str, Any] = {
-    "ListPodSandbox": pb.ListPodSandboxResponse(items=_PODS),
-    "ListContainers": pb.ListContainersResponse(
-        containers=[
-            pb.Container(id=id, metadata=pb.ContainerMetadata(name=name)) for id, name in (("d", "c1"), ("c", "c0"))
-        ]
-    ),
     "RunPodSandbox": pb.RunPodSandboxResponse(pod_sandbox_id="p"),
     "CreateContainer": pb.CreateContainerResponse(container_id="c"),
     "StartContainer": pb.StartContainerResponse(),
@@ -193,17 +183,9 @@ def test_who_was_in_a_hurry_asks_again(node: Node) -> None:
     assert node.asked.count("StartContainer") == 1
 
 
-def test_whose_answer_left_just_when_he_did_finds_what_was_made(node: Node) -> None:
-    node.refuses["CreateContainer"] = node.refuses["RunPodSandbox"] = ["DEADLINE_EXCEEDED", "ALREADY_EXISTS"] * 2
-    lived = _live(node, _life(plan.KILL, hasty={"CreateContainer": 10_000, "RunPodSandbox": 10_000}))
-    assert (lived.pod, lived.ran[0].id) == ("p", "c")
-    assert node.asked[:4] == ["RunPodSandbox", "RunPodSandbox", "ListPodSandbox", "CreateContainer"]
-    assert lived.over
-
-
-def test_a_name_that_is_taken_from_who_was_in_no_hurry_is_trouble(node: Node) -> None:
-    node.refuses["CreateContainer"] = ["ALREADY_EXISTS"]
-    assert "CreateContainer" in _live(node, _life(plan.KILL)).trouble
+def test_a_name_that_is_taken_is_trouble(node: Node) -> None:
+    node.refuses["CreateContainer"] = ["DEADLINE_EXCEEDED", "ALREADY_EXISTS"]
+    assert "CreateContainer" in _live(node, _life(plan.KILL, hasty={"CreateContainer": 10_000})).trouble
 
 
 def test_what_does_not_succeed_ends_a_life(node: Node) -> None:
