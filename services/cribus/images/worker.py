@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgpack
 
 from cribus import hung
-from cribus.errors import CribusError, Unavailable, from_code
+from cribus.errors import Aborted, CribusError, Unavailable, from_code
 from cribus.images import layer
 from cribus.images.layer import Job
 
@@ -66,17 +66,23 @@ class Started:
 
 
 async def start(spawn: "Spawn", job: Job, blob: int) -> Started:
-    """Have a worker begin to read `blob`; to be given to `answer`. Raises OSError, ConnectionError."""
+    """Have a worker begin to read `blob`; to be given to `answer`. Raises OSError, Aborted."""
     return await begin(spawn, "cribus.images.worker:main", {"job": job._asdict()}, [blob])
 
 
 async def begin(spawn: "Spawn", function: str, request: "dict[str, Any]", fds: list[int]) -> Started:
-    """Have a worker run a function, whose last descriptor is where it reports."""
+    """Have a worker run a function, whose last descriptor is where it reports.
+
+    Raises Aborted when the fork server has gone: so this service is about to be started anew, and what was done so far
+    is there to go on with.
+    """
     ours, theirs = os.pipe()
     try:
         child = await spawn(function, request, [*fds, theirs])
-    except BaseException:
+    except BaseException as error:
         os.close(ours)
+        if isinstance(error, ConnectionError):
+            raise Aborted(f"the image service was cut short ({error}); repeat it") from error
         raise
     finally:
         os.close(theirs)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cribus import hung
-from cribus.errors import DataLoss, Unavailable
+from cribus.errors import Aborted, DataLoss, Unavailable
 from cribus.images import worker
 from cribus.images.layer import Job
 
@@ -87,9 +87,9 @@ def test_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_worker_to_be_had(tmp_path: Path) -> None:
     async def none(function: str, request: dict[str, Any], fds: Sequence[int]) -> Child:
-        raise ConnectionError("gone")
+        raise ConnectionError("the fork server has gone")
 
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(ConnectionError):
+    with pytest.raises(Aborted, match="gone.*repeat it"):
         worked(tmp_path, spawn=none)
     assert len(os.listdir("/proc/self/fd")) == before
