@@ -28,16 +28,29 @@ from cribus.linux import fds as descriptors
 from cribus.pulse import FENCED, Own, Page
 
 from tests import harness
+from tests.chaos.faults import Faults
 from tests.chaos.scene import NOTICED, SEED, Scene, Work, gone
+from tests.chaos.watch import Watch
 from tests.harness import IMAGE, PYTHON, Node, until
 
+_SENDING = "manager.record.sending"
 UNDYING = 3.0  # seconds until supervisord gives up one that it killed
 
 
 @pytest.fixture(scope="module")
-def spared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """A node whose services survive being killed for a hang."""
-    with harness.node(tmp_path_factory.mktemp("spared"), before=lambda one: one.env.update(CRIBUS_SPARED="1")) as one:
+def faults(tmp_path_factory: pytest.TempPathFactory) -> Faults:
+    return Faults(tmp_path_factory.mktemp("faults") / "steps")
+
+
+@pytest.fixture(scope="module")
+def spared(tmp_path_factory: pytest.TempPathFactory, faults: Faults) -> Iterator[Node]:
+    """A node whose services survive being killed for a hang, and can be halted at each step."""
+
+    def before(one: Node) -> None:
+        one.env.update(CRIBUS_SPARED="1")
+        faults.laid_for(one)
+
+    with harness.node(tmp_path_factory.mktemp("spared"), before=before) as one:
         yield one
 
 
@@ -62,6 +75,45 @@ def test_those_that_were_given_up_in_the_middle_go_on(empty: Node) -> None:
 def test_those_that_were_given_up_while_idle_go_on(empty: Node) -> None:
     scene = Scene(empty, "spared-idle")
     _woken(scene, _given_up(scene, ("gateway", "images", "shimd")))
+
+
+def test_a_record_that_was_about_to_be_sent_is_refused_by_the_bus(empty: Node, faults: Faults) -> None:
+    """Stopped behind its last look, and not by a signal, whose end it would hear of before anything else: its message
+    goes out whatever it learns then."""
+    scene = Scene(empty, "spared-put")
+    bus = Watch(config.load())
+    page = Page(str(empty.run_dir))
+    before = page.generation("manager")
+    former: list[int] = []
+
+    def shares(count: int) -> None:
+        empty.crictl("update", "--cpu-share", str(count), scene.container)
+
+    def mirrored(count: int) -> bool:
+        return f'"cpu_shares":{count}'.encode() in bus.record(f"containers.{scene.container}")
+
+    def replaced(pid: int) -> str:
+        former.append(pid)
+        assert mirrored(300), "it is not sent yet"
+        until(partial(_replaced, page, "manager", before), NOTICED + UNDYING + 30, "another manager")
+        until(partial(_works, empty), 30, "the node works beside it")
+        shares(500)
+        until(partial(mirrored, 500), 10, "the successor's record is in the KV")
+        return ""
+
+    try:
+        shares(300)
+        until(partial(mirrored, 300), 10, "the record is in the KV")
+        with faults.halt(_SENDING, replaced) as struck:
+            shares(400)
+            assert struck.wait(90)
+            until(partial(gone, former[0]), 10, "the former manager ends itself")
+        assert mirrored(500)
+        shares(600)  # and what it has sent did not lock its successor out
+        until(partial(mirrored, 600), 10, "the next record is in the KV")
+    finally:
+        bus.close()
+    scene.prove()
 
 
 def _given_up(scene: Scene, parts: tuple[str, ...]) -> dict[str, int]:

@@ -51,6 +51,10 @@ class Watch:
         """The keys of every record."""
         return sorted(self._do(Records(self._connection).load_all()))
 
+    def record(self, key: str) -> bytes:
+        """One of them, as the KV has it; empty where it has none."""
+        return self._do(Records(self._connection).load_all()).get(key, b"")
+
     def of(self, id: str) -> list[Event]:
         """What was told of a pod, container or image."""
         with self._changed:

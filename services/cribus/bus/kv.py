@@ -22,12 +22,14 @@ from cribus import pulse
 from cribus.bus import subjects
 from cribus.bus.connection import Connection
 from cribus.errors import Unavailable
+from cribus.steps import Step
 
 FENCE = "fence"  # a key that is no record: what is written there makes all expect another number
 LOAD = 10.0  # seconds that loading every record may take
 _BATCH = 256
 _CLAIM = 1.0  # seconds for claiming the bucket, for which a manager's start waits
 _NOT_LAST = 10071  # nats-server's number for "wrong last sequence"
+_SENDING = Step("manager.record.sending")  # from here on its sender looks no more whether it has a successor
 _logger = logging.getLogger(__name__)
 
 
@@ -99,6 +101,7 @@ class Records:
             return await self._connection.written(attempt)
 
     async def _published(self, key: str, value: bytes, headers: dict[str, str]) -> int:
+        _SENDING.passed()
         try:
             return (await self._js.publish(self._subject(key), value, stream=self._stream, headers=headers)).seq
         except (NotFoundError, NoStreamResponseError):
