@@ -90,6 +90,6 @@ def test_no_worker_to_be_had(tmp_path: Path) -> None:
         raise ConnectionError("the fork server has gone")
 
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(Aborted, match="gone.*repeat it"):
+    with pytest.raises(Aborted, match=r"gone.*repeat it"):
         worked(tmp_path, spawn=none)
     assert len(os.listdir("/proc/self/fd")) == before
