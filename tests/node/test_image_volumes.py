@@ -35,7 +35,7 @@ def layered(clean: Node, tmp_path: Path) -> None:
         Entry("current", symlink="/data"),
     ]
     more = [[Entry(f"many/{number}", b"x")] for number in range(_EXTRA)]
-    layers = [tar(entries) for entries in (low, high, *more)]
+    layers = [starter.pack(tar(entries)) for entries in (low, high, *more)]
     starter.write_layout(f"{tmp_path}/image.tar", layers, {}, MANY)
     clean.cribus("load", f"{tmp_path}/image.tar")
 
