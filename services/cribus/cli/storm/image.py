@@ -30,9 +30,10 @@ class Part(NamedTuple):
 
 
 class Made(NamedTuple):
-    """An image to be pulled. `own` are digests of what no other image has."""
+    """An image to be pulled. `kind` is its manifest's, `own` are digests of what no other image has."""
 
     id: str
+    kind: str
     parts: list[Part]
     own: set[str]
 
@@ -74,7 +75,7 @@ def make(seed: str, pull: Pull) -> Made:
     kinds |= {image.id: CONFIG, image.manifest: MANIFEST}
     parts = [Part(kinds.get(digest, ""), digest, data) for digest, data in image.blobs.items()]
     own = {digest for one in (*layers, sums) for digest in (one.diff_id, one.digest)}
-    return Made(image.id, parts, own | {image.id, image.manifest})
+    return Made(image.id, starter.MANIFEST, parts, own | {image.id, image.manifest})
 
 
 def _sums(files: dict[str, bytes]) -> bytes:

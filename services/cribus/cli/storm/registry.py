@@ -15,7 +15,6 @@ from http import HTTPStatus
 
 from cribus.cli.storm.image import Made
 from cribus.cli.storm.plan import MANIFEST, RESET, Fault
-from cribus.images import starter
 
 _LOOPBACK = "127.0.0.1"
 _NAMES = "cribus-chaos"  # before the first slash of its repositories' names
@@ -53,7 +52,7 @@ class Registry:
         for part in made.parts:
             place, kind = f"blobs/{part.digest}", "application/octet-stream"
             if part.kind == MANIFEST:
-                place, kind = f"manifests/{_TAG}", starter.MANIFEST
+                place, kind = f"manifests/{_TAG}", made.kind
             self._offers[f"/v2/{_NAMES}/{name}/{place}"] = _Offer(kind, part.data, faults.get(part.kind, ()))
         return f"{self.host}/{_NAMES}/{name}:{_TAG}"
 
