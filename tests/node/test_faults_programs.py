@@ -28,21 +28,6 @@ PLUGINS = {
 }
 
 
-@pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """A node whose network is this test's."""
-    base = tmp_path_factory.mktemp("programs")
-    (base / "bin").mkdir()
-    (base / "cni").mkdir()
-
-    def plugins(one: Node) -> None:
-        text = one.config.read_text()
-        one.config.write_text(text.replace("[network]\n", f'[network]\nbin_dirs = ["{base}/bin"]\n'))
-
-    with harness.node(base, before=plugins) as one:
-        yield one
-
-
 def plugin(node: Node, script: str) -> None:
     path = node.base / "bin" / "bad"
     fresh = path.with_suffix(".new")  # one that runs cannot be written
@@ -54,12 +39,12 @@ def plugin(node: Node, script: str) -> None:
 
 
 @pytest.fixture
-def node(asked: Node) -> Iterator[Node]:
-    yield asked
-    plugin(asked, "exit 0")
-    asked.try_crictl("rmp", "-f", "-a")
-    (asked.base / "cni" / "10-bad.conflist").unlink()
-    asked.assert_clean()
+def node(own_plugins: Node) -> Iterator[Node]:
+    yield own_plugins
+    plugin(own_plugins, "exit 0")
+    own_plugins.try_crictl("rmp", "-f", "-a")
+    (own_plugins.base / "cni" / "10-bad.conflist").unlink()
+    own_plugins.assert_clean()
 
 
 @pytest.mark.parametrize("what", PLUGINS)

@@ -25,28 +25,13 @@ exit 1
 """
 
 
-@pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """A node whose CNI plugins are this test's, when it says so."""
-    base = tmp_path_factory.mktemp("why")
-    (base / "bin").mkdir()
-    (base / "cni").mkdir()
-
-    def plugins(one: Node) -> None:
-        text = one.config.read_text()
-        one.config.write_text(text.replace("[network]\n", f'[network]\nbin_dirs = ["{base}/bin"]\n'))
-
-    with harness.node(base, before=plugins) as one:
-        yield one
-
-
 @pytest.fixture
-def node(asked: Node) -> Iterator[Node]:
-    yield asked
-    for path in (asked.base / "cni").iterdir():
+def node(own_plugins: Node) -> Iterator[Node]:
+    yield own_plugins
+    for path in (own_plugins.base / "cni").iterdir():
         path.unlink()
-    asked.try_crictl("rmp", "-f", "-a")
-    asked.assert_clean()
+    own_plugins.try_crictl("rmp", "-f", "-a")
+    own_plugins.assert_clean()
 
 
 def why(node: Node, pod: str) -> dict[str, Any]:

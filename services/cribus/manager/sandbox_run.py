@@ -18,7 +18,6 @@ from cribus.api.cri.sandbox import (
 from cribus.api.cri.security import IDMapping
 from cribus.errors import InvalidArgument
 from cribus.manager import handlers, lifecycle, names, podfiles, podnet, sandbox_stop, spec_namespaces
-from cribus.manager.insisting import insisted
 from cribus.manager.node import Node
 from cribus.manager.nri.events import Event
 from cribus.manager.records import Sandbox, State
@@ -186,7 +185,7 @@ async def undo(node: Node, record: Sandbox, reason: str) -> None:
     or the next reconcile to finish.
     """
     try:
-        await insisted(lambda: sandbox_stop.teardown(node, record))
+        await sandbox_stop.teardown(node, record)
         await node.nri.undone(record)
         await lifecycle.gone(node, record)
     except Exception:

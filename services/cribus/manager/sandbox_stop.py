@@ -9,6 +9,7 @@ from cribus.api import executor, shimd
 from cribus.api.cri.sandbox import StopPodSandboxRequest, StopPodSandboxResponse
 from cribus.errors import NotFound
 from cribus.manager import container_stop, lifecycle, podnet
+from cribus.manager.insisting import insisted
 from cribus.manager.node import Node
 from cribus.manager.nri.events import Event
 from cribus.manager.records import Sandbox, State
@@ -56,7 +57,8 @@ async def teardown(node: Node, record: Sandbox) -> None:
     # Last, because the shim is found by what is in the run directory, should shimd be killed just now.
     with _NAMESPACES.of(record.id):
         parent = record.config.linux.cgroup_parent if record.config.linux else ""
-        await node.call(executor.DELETE_POD, executor.DeletePod(pod=record.id, cgroup_parent=parent))
+        wanted = executor.DeletePod(pod=record.id, cgroup_parent=parent)
+        await insisted(lambda: node.call(executor.DELETE_POD, wanted))
     with _FILES.of(record.id):
         _delete(node.pod_dir(record.id))
 
@@ -68,7 +70,7 @@ async def _network(node: Node, record: Sandbox) -> None:
 
 async def _shim(node: Node, record: Sandbox) -> None:
     with _SHIM.of(record.id):
-        await node.call(shimd.STOP_SHIM, shimd.StopShim(pod=record.id))
+        await insisted(lambda: node.call(shimd.STOP_SHIM, shimd.StopShim(pod=record.id)))
 
 
 def _delete(folder: str) -> None:

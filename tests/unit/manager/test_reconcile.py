@@ -224,7 +224,7 @@ def test_one_that_fails_hinders_no_other(world: World, run: Run) -> None:
         one, two = await world.pod("one"), await world.pod("two")
         for pod in (one, two):
             await put(world, world.node.records.sandboxes[pod], state=State.STOPPING)
-        world.fail["executor.delete_pod"] = [Unavailable("away")]
+        world.fail["executor.delete_pod"] = [Internal("it hangs")]
         records = await again(world)
         assert sorted(records.sandboxes[pod].state for pod in (one, two)) == [State.NOTREADY, State.STOPPING]
         await again(world)

@@ -2,7 +2,7 @@
 
 from cribus.api import events
 from cribus.api.cri.sandbox import StopPodSandboxRequest
-from cribus.errors import Unavailable
+from cribus.errors import Internal, Unavailable
 from cribus.manager import sandbox_stop
 from cribus.manager.records import State
 
@@ -53,11 +53,23 @@ def test_again_and_unknown_are_fine(world: World, run: Run) -> None:
 def test_a_failed_stop_is_repeated(world: World, run: Run) -> None:
     async def story() -> None:
         pod = await world.pod()
-        world.fail["executor.delete_pod"] = [Unavailable("away")]
-        assert isinstance(await failing(sandbox_stop.stop(world.node, request(pod))), Unavailable)
+        world.fail["executor.delete_pod"] = [Internal("it hangs")]
+        assert isinstance(await failing(sandbox_stop.stop(world.node, request(pod))), Internal)
         assert world.node.records.sandboxes[pod].state is State.STOPPING
         await sandbox_stop.stop(world.node, request(pod))
         assert world.node.records.sandboxes[pod].state is State.NOTREADY
+
+    run(story())
+
+
+def test_services_that_are_away_for_a_while_are_waited_for(world: World, run: Run) -> None:
+    async def story() -> None:
+        pod = await world.pod()
+        for verb in ("executor.delete_pod", "shimd.stop_shim"):
+            world.fail[verb] = [Unavailable("away")] * 2
+        await sandbox_stop.stop(world.node, request(pod))
+        assert world.node.records.sandboxes[pod].state is State.NOTREADY
+        assert not world.runs()
 
     run(story())
 
