@@ -133,7 +133,8 @@ def test_a_container_that_forks_without_end(cri: Cri, pod: Pod) -> None:
 
 
 def test_a_container_that_ignores_its_stop_signal(cri: Cri, pod: Pod) -> None:
-    deaf = pod.running("sh", "-c", "trap '' TERM INT HUP; while :; do sleep 1000; done")
+    deaf = pod.running("sh", "-c", "trap '' TERM INT HUP; touch /deaf; while :; do sleep 1000; done")
+    until(lambda: pod.says(deaf, "ls", "/").count("deaf\n"), 20, "it is deaf")
     cri.call("StopContainer", container_id=deaf, timeout=1)
     assert _status(cri, deaf) == ("CONTAINER_EXITED", 137)
 

@@ -232,7 +232,8 @@ def test_an_exec_that_may_not_be_executed(node: Node) -> None:
 
 def test_a_stop_that_needed_force(node: Node) -> None:
     pod = node.pod("deaf")
-    container = node.container(pod, "deaf", "sh", "-c", "trap '' TERM; while :; do sleep 0.1; done")
+    container = node.container(pod, "deaf", "sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.1; done")
+    until(lambda: node.log_lines(container), 20, "it is deaf")
     node.crictl("stop", "-t", "1", container)
     text = cause(node, "deaf")
     assert "container deaf did not end of SIGTERM within its grace period of 1." in text
