@@ -1,7 +1,9 @@
 """A CRI client over gRPC: pods and containers by JSON's words."""
 
 import itertools
+import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 import grpc
 from cribus.gateway.cri import api_pb2 as pb
@@ -97,3 +99,12 @@ class Pod:
 
     def remove(self) -> None:
         self.cri.call("RemovePodSandbox", pod_sandbox_id=self.id)
+
+
+def stream_status(url: str) -> str:
+    """The HTTP status that a client of remotecommand is answered at a stream's address."""
+    address = urlsplit(url)
+    headers = "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io"
+    with socket.create_connection((address.hostname, address.port or 80), timeout=10) as client:
+        client.sendall(f"POST {address.path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n".encode())
+        return client.recv(100).split()[1].decode()

@@ -1,12 +1,10 @@
 """Commands in a running container, by crictl and a real terminal."""
 
-import socket
 import time
-from urllib.parse import urlsplit
 
 import pytest
 
-from tests.cri import Cri
+from tests.cri import Cri, stream_status
 from tests.harness import Node, until
 from tests.terminal import terminal
 
@@ -90,19 +88,10 @@ def test_a_command_that_takes_too_long_is_killed_with_what_it_started(cri: Cri) 
     until(lambda: "471" not in pod.says(box, "ps"), 5, "both are gone")
 
 
-def _status(url: str) -> str:
-    """What a client of remotecommand is answered there."""
-    address = urlsplit(url)
-    headers = "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io"
-    with socket.create_connection((address.hostname, address.port or 80), timeout=10) as client:
-        client.sendall(f"POST {address.path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n".encode())
-        return client.recv(100).split()[1].decode()
-
-
 def test_an_address_opens_once(cri: Cri) -> None:
     box = cri.pod().running()
     urls = [cri.call("Exec", container_id=box, cmd=["sleep", "1"], stdout=True).url for _ in range(2)]
     assert len(urls[0].rsplit("/", 1)[1]) >= 43  # 256 bits
-    assert [_status(urls[0]) for _ in range(2)] == ["101", "404"]
-    assert _status(urls[1][:-1] + ("a" if urls[1][-1] != "a" else "b")) == "404"
-    assert _status(urls[1]) == "101"
+    assert [stream_status(urls[0]) for _ in range(2)] == ["101", "404"]
+    assert stream_status(urls[1][:-1] + ("a" if urls[1][-1] != "a" else "b")) == "404"
+    assert stream_status(urls[1]) == "101"

@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from cribus.gateway.cri import api_pb2 as pb
 from cribus.images import starter
 from cribus.images.archive import add_file
 
-from tests.cri import Cri, Pod
+from tests.cri import Cri, Pod, stream_status
 from tests.harness import Node, run, until
 
 DEFAULT = "00000000a80425fb"  # the 14 capabilities that containers get
@@ -58,6 +59,17 @@ def accounts(clean: Node, tmp_path: Path) -> dict[str, Any]:
     starter.write_layout(f"{tmp_path}/image.tar", layers, {"Cmd": ["sh"], "User": "alice"}, ACCOUNTS)
     clean.cribus("load", f"{tmp_path}/image.tar")
     return {"image": {"image": ACCOUNTS}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def early(node: Node) -> tuple[str, float]:
+    """The address of a stream that nobody opens, from before all tests of this file; and when it was given."""
+    one = Cri(node)
+    pod = one.pod()
+    url = str(one.call("Exec", container_id=pod.running(), cmd=["true"], stdout=True).url)
+    pod.remove()
+    one.close()
+    return url, time.monotonic()
 
 
 class TestIdentity:
@@ -421,3 +433,11 @@ def test_oom_score_and_hugepages(cri: Cri, clean: Node) -> None:
         huge = pod.running(linux={"resources": limits})
         where = Path(f"/sys/fs/cgroup/hugetlb/{clean.tag}/{pod.id}/{huge}/hugetlb.2MB.limit_in_bytes")
         assert where.read_text().strip() == str(4 << 20)
+
+
+def test_the_address_of_a_stream_is_good_for_a_minute(cri: Cri, early: tuple[str, float]) -> None:
+    url, at = early
+    box = cri.pod().running()
+    until(lambda: time.monotonic() - at > 61, 61, "a minute is over")  # it is, after all the others
+    fresh = cri.call("Exec", container_id=box, cmd=["true"], stdout=True).url
+    assert (stream_status(url), stream_status(fresh)) == ("404", "101")

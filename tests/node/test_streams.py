@@ -11,12 +11,17 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from tests.certificate import certificate_in
 from tests.cri import Cri
-from tests.harness import PYTHON, Node, until
+from tests.harness import PYTHON, Node, free_port, run, until
+from tests.harness import node as harness_node
 
 MIB = int(os.environ.get("CRIBUS_STREAM_MIB", "64"))
 both = pytest.mark.parametrize("transport", ["spdy", "websocket"])
@@ -127,20 +132,29 @@ asyncio.run(main())
 """
 
 
+@contextmanager
+def _served(node: Node, pod: str, program: str, *how: str) -> Iterator[int]:
+    """`program` listens in the pod at port 7777; crictl forwards the port that is yielded there."""
+    container = node.container(pod, "server", "sleep", "1000")
+    inside = f"--net=/proc/{node.json('inspect', container)['info']['pid']}/ns/net"
+    port = free_port()
+    there = subprocess.Popen(["nsenter", inside, PYTHON, "-c", program], stdout=subprocess.PIPE)
+    here = subprocess.Popen(node.argv("port-forward", *how, pod, f"{port}:7777"), stdout=subprocess.PIPE)
+    try:
+        for one, word in ((there, b"up"), (here, b"Forwarding")):
+            assert one.stdout
+            assert word in one.stdout.readline()
+        yield port
+    finally:
+        for one in (there, here):
+            one.kill()
+            one.communicate()
+
+
 @both
 def test_a_hundred_forwarded_connections_at_once(clean: Node, transport: str) -> None:
     pod = clean.pod("forward")
-    container = clean.container(pod, "forward", "sleep", "1000")
-    inside = f"--net=/proc/{clean.json('inspect', container)['info']['pid']}/ns/net"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    echo = subprocess.Popen(["nsenter", inside, PYTHON, "-c", _ECHO], stdout=subprocess.PIPE)
-    process = subprocess.Popen(clean.argv("port-forward", "-r", transport, pod, f"{port}:7777"), stdout=subprocess.PIPE)
-    try:
-        for one, word in ((echo, b"up"), (process, b"Forwarding")):
-            assert one.stdout
-            assert word in one.stdout.readline()
+    with _served(clean, pod, _ECHO, "-r", transport) as port:
         together = threading.Barrier(100, timeout=60)
 
         def talk(k: int) -> None:
@@ -159,8 +173,114 @@ def test_a_hundred_forwarded_connections_at_once(clean: Node, transport: str) ->
 
         with concurrent.futures.ThreadPoolExecutor(100) as pool:
             list(pool.map(talk, range(100)))
-    finally:
-        for one in (echo, process):
-            one.kill()
-            one.communicate()
     clean.crictl("rmp", "-f", pod)
+
+
+_DIGEST = """
+import hashlib, socket
+server = socket.create_server(("127.0.0.1", 7777))
+print("up", flush=True)
+while True:
+    client = server.accept()[0]
+    seen = hashlib.sha256()
+    while data := client.recv(65536):
+        seen.update(data)
+    client.sendall(seen.digest() * 100_000)
+    client.close()
+"""
+
+
+@both
+def test_who_has_said_all_is_answered_all(clean: Node, transport: str) -> None:
+    pod = clean.pod("halves")
+    text = os.urandom(3 << 20)
+    with _served(clean, pod, _DIGEST, "-r", transport) as port:
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as one:
+                one.sendall(text)
+                one.shutdown(socket.SHUT_WR)  # the server answers what ends, and only then
+                got = b""
+                while piece := one.recv(65536):
+                    got += piece
+            assert got == hashlib.sha256(text).digest() * 100_000
+    clean.crictl("rmp", "-f", pod)
+
+
+def test_an_attached_reader_that_stalls_slows_nobody_and_misses_nothing(clean: Node) -> None:
+    count = 300_000  # 2 MB: more than every pipe and window on the way holds
+    pod = clean.pod("watched")
+    flood = f"i=0; while [ $i -lt {count} ]; do i=$((i+1)); echo $i; done"
+    script = f"read x; echo $x; read x; echo $x; read x; {flood}; sleep 1000"
+    container = clean.container(pod, "watched", "sh", "-c", script, stdin=True)
+    with _attached(clean, container, b"first\n") as stalled, _attached(clean, container, b"second\n") as reading:
+        assert stalled.stdout
+        assert reading.stdout
+        _say(reading, b"go\n")
+        numbers = [b"%d\n" % number for number in range(1, count + 1)]
+        assert [reading.stdout.readline() for _ in numbers] == numbers
+        log = Path(clean.status(container)["logPath"])
+        until(lambda: log.read_bytes().endswith(b" stdout F %d\n" % count), 20, "all of it is logged")
+        assert [stalled.stdout.readline() for _ in range(count + 1)] == [b"second\n", *numbers]
+    clean.crictl("rmp", "-f", pod)
+
+
+@contextmanager
+def _attached(node: Node, container: str, word: bytes, *how: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A client, once the container has answered its word."""
+    with subprocess.Popen(
+        node.argv("attach", "-i", *how, container), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as one:
+        try:
+            _say(one, word)
+            assert one.stdout
+            assert one.stdout.readline() == word
+            yield one
+        finally:
+            one.kill()
+
+
+def _say(process: "subprocess.Popen[bytes]", word: bytes) -> None:
+    assert process.stdin
+    process.stdin.write(word)
+    process.stdin.flush()
+
+
+@pytest.fixture(scope="module")
+def over_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, list[str]]]:
+    """A node that has a certificate, and what crictl needs to trust it."""
+    base = tmp_path_factory.mktemp("tls")
+    certificate, key = certificate_in(base)
+    settings = f'[gateway]\nstreaming_certificate = "{certificate}"\nstreaming_key = "{key}"\n'
+    with harness_node(base, settings) as one:
+        # crictl wants a certificate of its own too; nobody asks for it
+        yield one, ["--tls-ca", str(certificate), "--tls-cert", str(certificate), "--tls-key", str(key)]
+
+
+@both
+def test_over_tls(over_tls: tuple[Node, list[str]], transport: str) -> None:
+    node, trusting = over_tls
+    pod = node.pod(f"tls-{transport}")
+    container = node.container(pod, f"tls-{transport}", "sh", "-c", "read x; echo $x; sleep 1000", stdin=True)
+    how = [*trusting, "-r", transport]
+    done = run(*node.argv("exec", *how, container, "sh", "-c", "echo over; exit 7"))
+    assert ("over" in done.stdout, "exit code 7" in done.stderr) == (True, True), done
+    with _attached(node, container, b"typed\n", *how):
+        pass
+    with _served(node, pod, _ECHO, *how) as port, socket.create_connection(("127.0.0.1", port), timeout=30) as one:
+        one.sendall(b"there and back")
+        assert one.recv(100) == b"there and back"
+    node.crictl("rmp", "-f", pod)
+
+
+def test_whoever_speaks_no_tls_hears_nothing(over_tls: tuple[Node, list[str]]) -> None:
+    node, _ = over_tls
+    pod = node.pod("plain")
+    cri = Cri(node)
+    url = cri.call("PortForward", pod_sandbox_id=pod, port=[80]).url
+    cri.close()
+    address = urlsplit(url)
+    assert address.scheme == "https"
+    with socket.create_connection((address.hostname, address.port), timeout=30) as one:
+        one.sendall(f"GET {address.path} HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n".encode())
+        assert b"HTTP" not in one.recv(1000)
+    node.crictl("rmp", "-f", pod)

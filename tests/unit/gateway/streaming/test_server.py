@@ -19,6 +19,7 @@ from cribus.errors import FailedPrecondition
 from cribus.gateway.streaming import server
 from cribus.gateway.streaming.server import Streaming
 
+from tests.certificate import certificate_in
 from tests.unit.gateway.stand import (
     CONTAINER,
     CRICTL,
@@ -233,33 +234,9 @@ def test_what_is_no_stream_is_refused(request_: bytes) -> None:
     assert asyncio.run(main()).split(b" ")[1] == REFUSED[request_]
 
 
-CERTIFICATE = """\
------BEGIN CERTIFICATE-----
-MIIBmzCCAUGgAwIBAgIUWUnCoY2X4Mpl6hAeKyo590hvhqYwCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNTAzNDU0MloYDzIxMjYxMTAx
-MDM0NTQyWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAAT1koxQ//vZth9AQAZmEuq2jQq3F3dZAyTXhYdYWfseCINfXBPGkhw4
-Fqqa5lwrCQ7/gkRDEYFY0CsJrW1esg99o28wbTAdBgNVHQ4EFgQUeyH5PSIUBcfQ
-L4mc+GunKNnOHFowHwYDVR0jBBgwFoAUeyH5PSIUBcfQL4mc+GunKNnOHFowDwYD
-VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI
-zj0EAwIDSAAwRQIhALFiypFeJ/bcm9190q5kNLdCP8qRhXTWIKuCIUpklZS3AiBu
-glUgueTmwIhKDmqOpxi/EP5s5rQBJAZnfUJqNvwfeg==
------END CERTIFICATE-----
-"""
-KEY = """\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgnxSP6j4o/Pg0PnJe
-YrDCRIFz9ueKnOOLQ71hwnQy+zehRANCAAT1koxQ//vZth9AQAZmEuq2jQq3F3dZ
-AyTXhYdYWfseCINfXBPGkhw4Fqqa5lwrCQ7/gkRDEYFY0CsJrW1esg99
------END PRIVATE KEY-----
-"""
-
-
 @both
 def test_streams_over_tls(tmp_path: Path, transport: str) -> None:
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    certificate.write_text(CERTIFICATE)
-    key.write_text(KEY)
+    certificate, key = certificate_in(tmp_path)
     said = "0123456789abcdef" * 100_000
 
     async def main() -> tuple[int, str, str]:
