@@ -100,6 +100,10 @@ class Tree:
         """
         raise NotImplementedError
 
+    def ignored(self, path: str, resources: dict[str, Any]) -> list[str]:
+        """What of them has no effect on this host and is not refused either: a sentence each, with its name."""
+        raise NotImplementedError
+
     def freeze(self, path: str, seconds: float = DEADLINE) -> None:
         """Stop every process of the cgroup and wait until all stand still. Raises DeadlineExceeded,
         with the cgroup thawed again."""

@@ -12,7 +12,7 @@ import select
 import signal
 import time
 
-from cribus.cgroups import control, devices, systemd
+from cribus.cgroups import control, devices, ignored, systemd
 from cribus.cgroups.tree import DEADLINE, Tree
 from cribus.errors import DeadlineExceeded, InvalidArgument, Unimplemented
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     Writes = list[tuple[str, str]]
 
+_MOST_SHARES = 262144
 _CPU = {
     "shares": "cpu.shares",
     "quota": "cpu.cfs_quota_us",
     "period": "cpu.cfs_period_us",
-    "burst": "cpu.cfs_burst_us",
     "realtimePeriod": "cpu.rt_period_us",
     "realtimeRuntime": "cpu.rt_runtime_us",
 }
@@ -34,8 +34,6 @@ _MEMORY = {
     "limit": "memory.limit_in_bytes",
     "swap": "memory.memsw.limit_in_bytes",
     "reservation": "memory.soft_limit_in_bytes",
-    "kernel": "memory.kmem.limit_in_bytes",
-    "kernelTCP": "memory.kmem.tcp.limit_in_bytes",
     "swappiness": "memory.swappiness",
 }
 _THROTTLE = {
@@ -103,7 +101,13 @@ class V1(Tree):
         return f"{self.mounts[controller]}{path}/{name}"
 
     def _cpu(self, path: str, cpu: dict[str, Any]) -> Writes:
+        shares = cpu.get("shares") or 0
+        if shares and not 2 <= shares <= _MOST_SHARES:  # the kernel takes others and sets what is next to them
+            raise InvalidArgument(f"cpu.shares {shares} is not from 2 to {_MOST_SHARES}")
         writes = [(self._file("cpu", path, name), str(cpu[key])) for key, name in _CPU.items() if cpu.get(key)]
+        burst = self._file("cpu", path, "cpu.cfs_burst_us")
+        if cpu.get("burst") or (cpu.get("burst") == 0 and os.path.exists(burst)):
+            writes.append((burst, str(cpu["burst"])))
         if cpu.get("idle") is not None:
             idle = (self._file("cpu", path, "cpu.idle"), str(cpu["idle"]))
             # An idle group has no shares of its own: the kernel refuses to set them.
@@ -118,32 +122,59 @@ class V1(Tree):
         if wanted.get("limit") == -1:
             wanted.setdefault("swap", -1)  # an unlimited group must not stay bounded by memory+swap
         if memory.get("swappiness") is not None:
+            if not 0 <= memory["swappiness"] <= 100:
+                raise InvalidArgument(f"memory.swappiness {memory['swappiness']} is not from 0 to 100")
             wanted["swappiness"] = memory["swappiness"]
-        for absent, name in (("kernel", "memory.kmem.limit_in_bytes"), ("swap", "memory.memsw.limit_in_bytes")):
-            # Kernels drop kmem limits; without swap accounting there is no memsw and nothing to bound.
-            if absent in wanted and not os.path.exists(self._file("memory", path, name)):
-                del wanted[absent]
+        if "swap" in wanted and not self._accounts_swap(path):
+            if not ignored.no_swap_needed(memory):
+                raise Unimplemented(ignored.NO_SWAP)
+            del wanted["swap"]
         writes = [(self._file("memory", path, _MEMORY[key]), str(value)) for key, value in wanted.items()]
         if memory.get("disableOOMKiller") is not None:
             writes.append((self._file("memory", path, "memory.oom_control"), str(int(memory["disableOOMKiller"]))))
         return writes
 
+    def _accounts_swap(self, path: str) -> bool:
+        return os.path.exists(self._file("memory", path, "memory.memsw.limit_in_bytes"))
+
+    def ignored(self, path: str, resources: dict[str, Any]) -> list[str]:
+        memory = resources.get("memory") or {}
+        unbounded = bool(memory.get("swap")) and not self._accounts_swap(path)
+        return [
+            *ignored.everywhere(resources, unbounded),
+            *ignored.pages(resources, lambda _: "hugetlb" in self.mounts),
+        ]
+
     def _pids(self, path: str, pids: dict[str, Any]) -> Writes:
-        limit = pids.get("limit") or 0
-        return [(self._file("pids", path, "pids.max"), "max" if limit < 0 else str(limit))] if limit else []
+        if pids.get("limit") is None:
+            return []
+        return [(self._file("pids", path, "pids.max"), pids_max(pids["limit"]))]
 
     def _blkio(self, path: str, block: dict[str, Any]) -> Writes:
         writes: Writes = []
         if block.get("weight"):
             writes.append((self._weight(path, "weight"), str(block["weight"])))
+        if block.get("leafWeight"):
+            writes.append((self._leaf(path, "leaf_weight"), str(block["leafWeight"])))
         for one in block.get("weightDevice") or []:
+            device = f"{one['major']}:{one['minor']}"
             if one.get("weight"):
-                writes.append((self._weight(path, "weight_device"), f"{one['major']}:{one['minor']} {one['weight']}"))
+                writes.append((self._weight(path, "weight_device"), f"{device} {one['weight']}"))
+            if one.get("leafWeight"):
+                writes.append((self._leaf(path, "leaf_weight_device"), f"{device} {one['leafWeight']}"))
         for key, name in _THROTTLE.items():
             for one in block.get(key) or []:
                 text = f"{one['major']}:{one['minor']} {one['rate']}"
                 writes.append((self._file("blkio", path, f"blkio.throttle.{name}"), text))
         return writes
+
+    def _leaf(self, path: str, name: str) -> str:
+        file = self._file("blkio", path, f"blkio.{name}")
+        if not os.path.exists(file):
+            raise Unimplemented(
+                f"blockIO.leafWeight: this kernel has no blkio.{name}, which went with CFQ; leave it out"
+            )
+        return file
 
     def _weight(self, path: str, name: str) -> str:
         plain = self._file("blkio", path, f"blkio.{name}")
@@ -154,9 +185,11 @@ class V1(Tree):
         writes: Writes = []
         for one in resources.get("hugepageLimits") or []:
             # The kubelet names every page size, limited or not: without the hierarchy there is nothing to limit.
-            if "hugetlb" in self.mounts:
-                name = f"hugetlb.{one['pageSize']}.limit_in_bytes"
-                writes.append((self._file("hugetlb", path, name), str(one["limit"])))
+            if one["limit"] or "hugetlb" in self.mounts:
+                kind = f"hugetlb.{one['pageSize']}"
+                writes.append((self._file("hugetlb", path, f"{kind}.limit_in_bytes"), str(one["limit"])))
+                reserved = self._file("hugetlb", path, f"{kind}.rsvd.limit_in_bytes")
+                writes += [(reserved, str(one["limit"]))] if os.path.exists(reserved) else []
         for device, one in (resources.get("rdma") or {}).items():
             writes.append((self._file("rdma", path, "rdma.max"), f"{device} {rdma_limits(one)}"))
         network = resources.get("network") or {}
@@ -226,6 +259,11 @@ class V1(Tree):
         base = self.mounts["freezer"]
         for directory in control.tree_of(base + path):
             self.thaw(directory[len(base) :])
+
+
+def pids_max(limit: int) -> str:
+    """pids.max of a number of tasks; none may be forked either way when it is 0 or 1, and systemd takes no 0."""
+    return "max" if limit < 0 else str(limit or 1)
 
 
 def rdma_limits(one: dict[str, Any]) -> str:

@@ -10,10 +10,10 @@ import select
 import signal
 import time
 
-from cribus.cgroups import control, devices, systemd
+from cribus.cgroups import control, devices, ignored, systemd
 from cribus.cgroups.tree import DEADLINE, Tree
-from cribus.cgroups.v1 import rdma_limits
-from cribus.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
+from cribus.cgroups.v1 import pids_max, rdma_limits
+from cribus.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, Unimplemented
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ _IO_MAX = {
     "throttleReadIOPSDevice": "riops",
     "throttleWriteIOPSDevice": "wiops",
 }
+_NOT_LIMITS = frozenset(f"cgroup.{name}" for name in ("procs", "threads", "type", "subtree_control", "freeze", "kill"))
 _UNIT_LIMITS = {
     "memory.min": "MemoryMin",
     "memory.low": "MemoryLow",
@@ -102,16 +103,34 @@ class V2(Tree):
     def _memory(self, path: str, memory: dict[str, Any]) -> Writes:
         writes: Writes = []
         swap = swap_max(memory.get("limit") or 0, memory.get("swap") or 0)
-        if swap and os.path.exists(self._file(path, "memory.swap.max")):  # absent without swap accounting
+        if memory.get("checkBeforeUpdate"):
+            self._check_usage(path, memory)
+        if swap and self._accounts_swap(path):
             writes.append((self._file(path, "memory.swap.max"), swap))
+        elif swap not in ("", "0", "max"):
+            raise Unimplemented(ignored.NO_SWAP)
         for key, name in (("limit", "memory.max"), ("reservation", "memory.low")):
             if memory.get(key):
                 writes.append((self._file(path, name), _max(memory[key])))
         return writes
 
+    def _check_usage(self, path: str, memory: dict[str, Any]) -> None:
+        """v1's kernel refuses a limit below what is in use, v2's takes it and kills."""
+        usage = control.number(self._file(path, "memory.current"))
+        for name in ("limit", "swap"):
+            if 0 < (memory.get(name) or 0) <= usage:
+                raise FailedPrecondition(f"memory.{name} {memory[name]} is not above the {usage} bytes in use")
+
+    def _accounts_swap(self, path: str) -> bool:
+        return os.path.exists(self._file(path, "memory.swap.max"))
+
+    def ignored(self, path: str, resources: dict[str, Any]) -> list[str]:
+        unbounded = bool((resources.get("memory") or {}).get("swap")) and not self._accounts_swap(path)
+        pages = ignored.pages(resources, lambda size: os.path.exists(self._file(path, f"hugetlb.{size}.max")))
+        return [*ignored.everywhere(resources, unbounded), *pages, *ignored.on_v2(resources)]
+
     def _pids(self, path: str, pids: dict[str, Any]) -> Writes:
-        limit = pids.get("limit") or 0
-        return [(self._file(path, "pids.max"), _max(limit))] if limit else []
+        return [] if pids.get("limit") is None else [(self._file(path, "pids.max"), pids_max(pids["limit"]))]
 
     def _io(self, path: str, block: dict[str, Any]) -> Writes:
         writes: Writes = []
@@ -134,15 +153,18 @@ class V2(Tree):
         for one in resources.get("hugepageLimits") or []:
             name = self._file(path, f"hugetlb.{one['pageSize']}.max")
             # The kubelet names every page size, limited or not: without the controller there is nothing to limit.
-            if os.path.exists(name):
-                writes.append((name, str(one["limit"])))
+            if one["limit"] or os.path.exists(name):
+                reserved = self._file(path, f"hugetlb.{one['pageSize']}.rsvd.max")
+                writes += [
+                    (file, str(one["limit"])) for file in (name, reserved) if file == name or os.path.exists(file)
+                ]
         for device, one in (resources.get("rdma") or {}).items():
             writes.append((self._file(path, "rdma.max"), f"{device} {rdma_limits(one)}"))
         return writes
 
     def _unified(self, path: str, unified: dict[str, str]) -> Writes:
         for name in unified:
-            if "/" in name or name.startswith("cgroup."):
+            if "/" in name or name in _NOT_LIMITS:
                 raise InvalidArgument(f"resources.unified may not name {name!r}: name a controller's file")
         return [(self._file(path, name), line) for name, text in unified.items() for line in text.splitlines()]
 

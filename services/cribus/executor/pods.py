@@ -11,7 +11,7 @@ from cribus.api.executor import CreatePod, DeletePod, PodCreated
 from cribus.api.verb import Empty
 from cribus.executor import children, ending
 from cribus.executor.node import Node
-from cribus.executor.plan import idmap
+from cribus.executor.plan import idmap, sysctls
 from cribus.linux import files, mount, namespaces
 from cribus.steps import Step
 
@@ -124,7 +124,7 @@ async def _fork(node: Node, request: CreatePod, record: dict[str, Any]) -> int:
         "flags": sum(_KINDS[kind] for kind in request.namespaces),
         "pins": record["pins"],
         "hostname": request.hostname if "uts" in request.namespaces else "",
-        "sysctls": request.sysctls,
+        "sysctls": [[name, sysctls.path(name), value] for name, value in request.sysctls.items()],
         "maps": [idmap.text(request.uids), idmap.text(request.gids)] if users else [],
         "cgroups": node.tree.join_self_paths(pause),
     }

@@ -1,7 +1,7 @@
-"""The runtime-spec document (OCI runtime-spec 1.3, `config.json`) as types for the checker alone.
+"""The runtime-spec document (OCI runtime-spec 1.3, `config.json`) for Linux, every property of it, as types.
 
-The document stays the JSON it is: nothing here runs, and no module may need this one at run time,
-because the executor's command line starts cold.
+The document stays the JSON it is. At run time only executor/plan/fields.py reads these, to name what of a
+document is none of it.
 """
 
 from typing import TypedDict
@@ -43,8 +43,19 @@ class Scheduler(TypedDict, total=False):
 IOPriority = TypedDict("IOPriority", {"class": str, "priority": int})
 
 
+class ConsoleSize(TypedDict):
+    height: int
+    width: int
+
+
+class CPUAffinity(TypedDict, total=False):
+    initial: str
+    final: str
+
+
 class Process(TypedDict, total=False):
     terminal: bool
+    consoleSize: ConsoleSize
     user: User
     args: list[str]
     env: list[str]
@@ -57,6 +68,7 @@ class Process(TypedDict, total=False):
     selinuxLabel: str
     scheduler: Scheduler
     ioPriority: IOPriority
+    execCPUAffinity: CPUAffinity
 
 
 class IdMapping(TypedDict):
@@ -106,8 +118,12 @@ class Memory(TypedDict, total=False):
     limit: int
     reservation: int
     swap: int
+    kernel: int
+    kernelTCP: int
     swappiness: int
     disableOOMKiller: bool
+    useHierarchy: bool
+    checkBeforeUpdate: bool
 
 
 class Cpu(TypedDict, total=False):
@@ -115,6 +131,8 @@ class Cpu(TypedDict, total=False):
     quota: int
     burst: int
     period: int
+    realtimeRuntime: int
+    realtimePeriod: int
     cpus: str
     mems: str
     idle: int
@@ -124,9 +142,47 @@ class Pids(TypedDict):
     limit: int
 
 
+class WeightDevice(TypedDict, total=False):
+    major: int
+    minor: int
+    weight: int
+    leafWeight: int
+
+
+class ThrottleDevice(TypedDict):
+    major: int
+    minor: int
+    rate: int
+
+
+class BlockIO(TypedDict, total=False):
+    weight: int
+    leafWeight: int
+    weightDevice: list[WeightDevice]
+    throttleReadBpsDevice: list[ThrottleDevice]
+    throttleWriteBpsDevice: list[ThrottleDevice]
+    throttleReadIOPSDevice: list[ThrottleDevice]
+    throttleWriteIOPSDevice: list[ThrottleDevice]
+
+
 class HugepageLimit(TypedDict):
     pageSize: str
     limit: int
+
+
+class InterfacePriority(TypedDict):
+    name: str
+    priority: int
+
+
+class Network(TypedDict, total=False):
+    classID: int
+    priorities: list[InterfacePriority]
+
+
+class Rdma(TypedDict, total=False):
+    hcaHandles: int
+    hcaObjects: int
 
 
 class Resources(TypedDict, total=False):
@@ -134,7 +190,10 @@ class Resources(TypedDict, total=False):
     memory: Memory
     cpu: Cpu
     pids: Pids
+    blockIO: BlockIO
     hugepageLimits: list[HugepageLimit]
+    network: Network
+    rdma: dict[str, Rdma]
     unified: dict[str, str]
 
 
@@ -175,7 +234,19 @@ class NetDevice(TypedDict, total=False):
 class IntelRdt(TypedDict, total=False):
     closID: str
     schemata: list[str]
+    l3CacheSchema: str
+    memBwSchema: str
     enableMonitoring: bool
+
+
+class Personality(TypedDict, total=False):
+    domain: str
+    flags: list[str]
+
+
+class TimeOffset(TypedDict, total=False):
+    secs: int
+    nanosecs: int
 
 
 class Linux(TypedDict, total=False):
@@ -194,6 +265,8 @@ class Linux(TypedDict, total=False):
     memoryPolicy: MemoryPolicy
     netDevices: dict[str, NetDevice]
     intelRdt: IntelRdt
+    personality: Personality
+    timeOffsets: dict[str, TimeOffset]
 
 
 class Hook(TypedDict, total=False):
@@ -203,6 +276,15 @@ class Hook(TypedDict, total=False):
     timeout: int
 
 
+class Hooks(TypedDict, total=False):
+    prestart: list[Hook]
+    createRuntime: list[Hook]
+    createContainer: list[Hook]
+    startContainer: list[Hook]
+    poststart: list[Hook]
+    poststop: list[Hook]
+
+
 class Spec(TypedDict, total=False):
     ociVersion: str
     root: Root
@@ -210,6 +292,6 @@ class Spec(TypedDict, total=False):
     hostname: str
     domainname: str
     mounts: list[Mount]
-    hooks: dict[str, list[Hook]]
+    hooks: Hooks
     annotations: dict[str, str]
     linux: Linux

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cribus.cgroups import systemd
@@ -42,6 +43,8 @@ def test_cpu_and_pids(v1: V1) -> None:
     assert text(v1, "pids", "pids.max") == "7"
     v1.apply(PATH, {"pids": {"limit": -1}})
     assert text(v1, "pids", "pids.max") == "max"
+    v1.apply(PATH, {"pids": {"limit": 0}})  # a limit as others are
+    assert text(v1, "pids", "pids.max") == "1"
 
 
 def test_what_systemd_must_be_told(v1: V1) -> None:
@@ -57,6 +60,8 @@ def test_quota_and_burst_move_both_ways(v1: V1) -> None:
     v1.apply(PATH, {"cpu": {"quota": 90000, "period": 100000, "burst": 80000}})
     v1.apply(PATH, {"cpu": {"quota": 20000, "period": 100000, "burst": 10000}})
     assert text(v1, "cpu", "cpu.cfs_burst_us") == "10000"
+    v1.apply(PATH, {"cpu": {"burst": 0}})
+    assert text(v1, "cpu", "cpu.cfs_burst_us") == "0"
     v1.apply(PATH, {"cpu": {"quota": -1}})
     assert text(v1, "cpu", "cpu.cfs_quota_us") == "-1"
 
@@ -94,8 +99,73 @@ def test_what_the_kernel_refuses_is_a_sentence(v1: V1) -> None:
         v1.apply(PATH, {"unified": {"memory.high": "1"}})
 
 
+@pytest.mark.parametrize(
+    ("resources", "text"),
+    [
+        ({"cpu": {"shares": 1}}, "cpu.shares 1 is not from 2 to 262144"),
+        ({"cpu": {"shares": 262145}}, "cpu.shares 262145"),
+        ({"memory": {"swappiness": 101}}, "memory.swappiness 101 is not from 0 to 100"),
+    ],
+)
+def test_what_the_kernel_would_bend(v1: V1, resources: dict[str, Any], text: str) -> None:
+    with pytest.raises(InvalidArgument, match=text):
+        v1.apply(PATH, resources)
+
+
+@pytest.fixture
+def paper(tmp_path: Path) -> V1:
+    """Hierarchies of plain files, those of an older kernel without swap accounting."""
+    for name in ("blkio.leaf_weight", "blkio.leaf_weight_device", "hugetlb.2MB.limit_in_bytes"):
+        (tmp_path / name).write_text("")
+    for name in ("hugetlb.2MB.rsvd.limit_in_bytes", "memory.limit_in_bytes"):
+        (tmp_path / name).write_text("")
+    return V1("cgroupfs", "cribus", dict.fromkeys(("blkio", "memory", "hugetlb"), str(tmp_path)))
+
+
+def test_leaf_weights(paper: V1, v1: V1) -> None:
+    asked = {"blockIO": {"leafWeight": 20, "weightDevice": [{"major": 8, "minor": 0, "leafWeight": 30}]}}
+    paper.apply("", asked)
+    folder = Path(paper.mounts["blkio"])
+    assert (folder / "blkio.leaf_weight").read_text() == "20"
+    assert (folder / "blkio.leaf_weight_device").read_text() == "8:0 30"
+    if not Path(v1.mounts["blkio"], "blkio.leaf_weight").exists():
+        with pytest.raises(Unimplemented, match=r"blockIO\.leafWeight: this kernel has no"):
+            v1.apply(PATH, asked)
+
+
+def test_huge_pages_are_limited_when_reserved_too(paper: V1) -> None:
+    paper.apply("", {"hugepageLimits": [{"pageSize": "2MB", "limit": 1 << 21}]})
+    for name in ("hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.rsvd.limit_in_bytes"):
+        assert Path(paper.mounts["hugetlb"], name).read_text() == str(1 << 21)
+
+
+def test_without_accounting_of_swap(paper: V1) -> None:
+    """What leaves no swap, or all, can be left out: callers give it by default."""
+    for swap in (-1, 1 << 20):
+        paper.apply("", {"memory": {"limit": 1 << 20, "swap": swap}})
+    assert len(paper.ignored("", {"memory": {"limit": 1 << 20, "swap": 1 << 20}})) == 1
+    with pytest.raises(Unimplemented, match=r"memory\.swap"):
+        paper.apply("", {"memory": {"limit": 1 << 20, "swap": 1 << 21}})
+
+
+def test_kernel_memory_is_told_and_not_set(v1: V1) -> None:
+    asked = {"memory": {"kernel": 1 << 20, "kernelTCP": 1 << 20, "useHierarchy": True, "checkBeforeUpdate": True}}
+    before = text(v1, "memory", "memory.kmem.tcp.limit_in_bytes")
+    v1.apply(PATH, asked)
+    assert text(v1, "memory", "memory.kmem.tcp.limit_in_bytes") == before
+    assert [told.split()[0] for told in v1.ignored(PATH, asked)] == [
+        "linux.resources.memory.kernel",
+        "linux.resources.memory.kernelTCP",
+    ]
+
+
 def test_a_hierarchy_that_is_not_mounted(v1: V1) -> None:
-    v1.apply(PATH, {"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]})
+    none = {"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}
+    v1.apply(PATH, none)
+    if "hugetlb" not in v1.mounts:
+        assert len(v1.ignored(PATH, none)) == 1
+        with pytest.raises(Unimplemented, match="hugetlb"):
+            v1.apply(PATH, {"hugepageLimits": [{"pageSize": "2MB", "limit": 1}]})
     if "net_cls" not in v1.mounts:
         with pytest.raises(Unimplemented, match="net_cls"):
             v1.apply(PATH, {"network": {"classID": 1}})

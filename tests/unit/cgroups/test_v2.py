@@ -5,7 +5,7 @@ import pytest
 from cribus.cgroups import systemd
 from cribus.cgroups.layout import Tree
 from cribus.cgroups.v2 import V2, io_weight, swap_max, weight_of_shares
-from cribus.errors import InvalidArgument
+from cribus.errors import FailedPrecondition, InvalidArgument, Unimplemented
 
 from tests.unit.cgroups.conftest import NAME, Members
 
@@ -62,6 +62,32 @@ def test_swap_that_cannot_be(limit: int, swap: int) -> None:
         swap_max(limit, swap)
 
 
+def test_a_limit_below_what_is_in_use(paper: V2) -> None:
+    (Path(paper.mount) / "c" / "memory.current").write_text("5000\n")
+    for name, memory in (("limit", {"limit": 4096}), ("swap", {"limit": 8192, "swap": 5000})):
+        asked = {"memory": {**memory, "checkBeforeUpdate": True}}
+        with pytest.raises((FailedPrecondition, InvalidArgument), match=rf"memory\.{name}"):
+            paper.apply("/c", asked)
+    paper.apply("/c", {"memory": {"limit": 5001, "checkBeforeUpdate": True}})
+    paper.apply("/c", {"memory": {"limit": 4096}})
+    assert written(paper, "memory.max") == "4096"
+
+
+def test_without_accounting_of_swap(paper: V2) -> None:
+    (Path(paper.mount) / "c" / "memory.swap.max").unlink()
+    for swap in (-1, 4096):
+        paper.apply("/c", {"memory": {"limit": 4096, "swap": swap}})
+    assert len(paper.ignored("/c", {"memory": {"limit": 4096, "swap": 4096}})) == 1
+    with pytest.raises(Unimplemented, match=r"memory\.swap"):
+        paper.apply("/c", {"memory": {"limit": 4096, "swap": 8192}})
+
+
+def test_what_only_v1_has_is_told(paper: V2) -> None:
+    asked = {"memory": {"swappiness": 1, "kernel": 1}, "network": {"classID": 1}, "pids": {"limit": 3}}
+    told = [text.split()[0].removeprefix("linux.resources.") for text in paper.ignored("/c", asked)]
+    assert told == ["memory.kernel", "memory.swappiness", "network.classID"]
+
+
 def test_cpu(paper: V2) -> None:
     paper.apply("/c", {"cpu": {"shares": 1024, "quota": 50000, "burst": 1000, "cpus": "0-1"}})
     assert written(paper, "cpu.weight") == "100"
@@ -93,7 +119,10 @@ def test_io(paper: V2) -> None:
 def test_unified(paper: V2) -> None:
     paper.apply("/c", {"unified": {"memory.high": "77"}})
     assert written(paper, "memory.high") == "77"
-    for name in ("../x", "cgroup.procs"):
+    (Path(paper.mount) / "c" / "cgroup.max.depth").write_text("")
+    paper.apply("/c", {"unified": {"cgroup.max.depth": "3"}})
+    assert written(paper, "cgroup.max.depth") == "3"
+    for name in ("../x", "cgroup.procs", "cgroup.kill"):
         with pytest.raises(InvalidArgument):
             paper.apply("/c", {"unified": {name: "1"}})
 

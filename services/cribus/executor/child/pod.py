@@ -120,9 +120,9 @@ def _adjust(request: "dict[str, Any]") -> None:
     """Host name and sysctls of the new namespaces. Raises Failed."""
     if request["hostname"]:
         socket.sethostname(request["hostname"])
-    for name, value in request["sysctls"].items():
+    for name, path, value in request["sysctls"]:
         try:
-            steps.write("/proc/sys/" + name.replace(".", "/"), value.encode())
+            steps.write("/proc/sys/" + path, value.encode())
         except OSError as error:
             raise Failed("INVALID_ARGUMENT", f"sysctl {name}={value}: {error.strerror}") from error
 

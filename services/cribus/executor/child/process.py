@@ -123,8 +123,8 @@ def _give_streams(owner: int) -> None:
 
 def _identify(what: "dict[str, Any]", users: int) -> None:
     caps = what["capabilities"]
-    if what["label"]:
-        _label(*what["label"])
+    for label in what["labels"]:
+        _label(*label)
     if users >= 0:
         namespaces.setns(users, namespaces.CLONE_NEWUSER)
         if what.get("own_mounts"):

@@ -256,8 +256,9 @@ def devices(work: Work, nodes: list[list["Any"]], links: list[list[str]]) -> Non
 
 
 def sysctls(work: Work, values: dict[str, str]) -> None:
-    for name, value in values.items():
-        write("/proc/sys/" + name.replace(".", "/"), value.encode())
+    """`values` by path below /proc/sys."""
+    for path, value in values.items():
+        write("/proc/sys/" + path, value.encode())
 
 
 def hostname(work: Work, name: str, domain: str) -> None:

@@ -24,6 +24,7 @@ from cribus.executor.runtimes.native import Native, resources
 from cribus.executor.runtimes.runtime import Known, Made
 from cribus.executor.state import Record
 from cribus.linux import files, process
+from cribus.oci import validate
 
 _CHILD = "cribus.executor.child.criu:restore"
 _FIRST = 10  # number of the first descriptor that criu inherits
@@ -51,6 +52,7 @@ class Restored(Native):
         InvalidArgument for a checkpoint that is not let near it."""
         path = await program.need(node)
         dump.check(record, spec)
+        validate.validate(spec)
         bundle = node.bundle(record.container)
         images = f"{record.restore}/checkpoint"
         told = await asyncio.to_thread(archive.check, images, spec)
@@ -58,6 +60,7 @@ class Restored(Native):
         task = _Task(bundle, images, spec, build.build(spec, place, node.host), told, record.cgroup)
         node.tree.create(record.cgroup)
         node.tree.apply(record.cgroup, resources(spec))
+        ignored = [*task.plan.warnings, *node.tree.ignored(record.cgroup, resources(spec))]
         for name in ("rootfs", "pattern"):
             os.makedirs(task.place(name), exist_ok=True)
         made = await _fork(node, path, task)
@@ -69,7 +72,7 @@ class Restored(Native):
             os.close(made.held.pidfd)
             raise
         known(made.pid, made.keeper)
-        return made
+        return made._replace(warnings=ignored)
 
     async def start(self, node: Node, record: Record) -> None:
         """Let all its processes go on."""

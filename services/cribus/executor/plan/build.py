@@ -8,7 +8,7 @@ import os
 from typing import Any, NamedTuple
 
 from cribus.errors import InvalidArgument, Unimplemented
-from cribus.executor.plan import devices, hooks, mounts, process
+from cribus.executor.plan import devices, fields, hooks, mounts, process, seccomp, sysctls
 from cribus.executor.plan.host import Host
 from cribus.executor.plan.idmap import Owner
 from cribus.linux import mount, namespaces
@@ -38,11 +38,13 @@ class Place(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """`pidns`: path of the PID namespace to be born in, or "". `init` is init's whole request."""
+    """`pidns`: path of the PID namespace to be born in, or "". `init` is init's whole request. `warnings`: what of
+    the document has no effect, a sentence each."""
 
     flags: int
     pidns: str
     init: dict[str, Any]
+    warnings: list[str]
 
 
 def namespaces_of(spec: dict[str, Any]) -> dict[str, str]:
@@ -63,6 +65,8 @@ def build(spec: dict[str, Any], place: Place, host: Host) -> Plan:
     if wanted.get("user") == "":
         raise Unimplemented("a new user namespace belongs to the pod: name the path of the pod's in linux.namespaces")
     linux = spec.get("linux") or {}
+    if wanted.get("user") and not (linux.get("uidMappings") and linux.get("gidMappings")):
+        raise InvalidArgument("linux.uidMappings, gidMappings: name those of the user namespace that is joined")
     if linux.get("intelRdt"):
         raise Unimplemented(f"linux.intelRdt: {validate.no_rdt(host.resctrl)}")
     late = KINDS["cgroup"] | KINDS["user"] | KINDS["time"]
@@ -70,11 +74,18 @@ def build(spec: dict[str, Any], place: Place, host: Host) -> Plan:
     init = {
         "join": [*_join(wanted, place), *_clock(wanted, linux)],
         "root": _root(spec, wanted, (place, host)),
-        "finish": _finish(spec, linux),
+        "finish": _finish(spec, linux, wanted),
         "process": process.plan(spec.get("process") or {}, linux, host),
         "hooks": _hooks(spec, place),
     }
-    return Plan(flags, wanted.get("pid", ""), init)
+    return Plan(flags, wanted.get("pid", ""), init, _ignored(spec, linux, (wanted, host)))
+
+
+def _ignored(spec: dict[str, Any], linux: dict[str, Any], where: tuple[dict[str, str], Host]) -> list[str]:
+    wanted, host = where
+    found = fields.unknown(spec)
+    found += process.ignored(spec.get("process") or {}, host, users="user" in wanted)
+    return found + seccomp.ignored(linux.get("seccomp") or {})
 
 
 def _hooks(spec: dict[str, Any], place: Place) -> dict[str, Any]:
@@ -163,13 +174,13 @@ def _owned(one: dict[str, Any], owner: Owner) -> dict[str, Any]:
     return {**one, "options": given}
 
 
-def _finish(spec: dict[str, Any], linux: dict[str, Any]) -> list[Any]:
+def _finish(spec: dict[str, Any], linux: dict[str, Any], wanted: dict[str, str]) -> list[Any]:
     """What is done inside the new root."""
     made: list[Any] = []
     if spec.get("hostname") or spec.get("domainname"):
         made.append(["hostname", spec.get("hostname", ""), spec.get("domainname", "")])
     if linux.get("sysctl"):
-        made.append(["sysctls", linux["sysctl"]])
+        made.append(["sysctls", sysctls.files(linux["sysctl"], wanted)])
     if linux.get("maskedPaths") or linux.get("readonlyPaths"):
         made.append(["mask", linux.get("maskedPaths") or [], linux.get("readonlyPaths") or []])
     return made

@@ -15,6 +15,8 @@ class Host(NamedTuple):
     capabilities: int = 0  # that a child may hold
     last_capability: int = 40
     resctrl: bool = False  # classes of cache and memory bandwidth
+    selinux: bool = False
+    apparmor: bool = False
 
 
 _FLAGS = ("rw", "ro", "xattr", "clone_children", "cpuset_v2_mode", "noprefix")
@@ -24,7 +26,23 @@ def look() -> Host:
     """This host. Raises OSError when /proc is not mounted."""
     with open("/proc/self/mountinfo") as file:
         found, links = hierarchies(file.read())
-    return Host(found, links, capabilities.current()["bounding"], capabilities.last(), has_resctrl())
+    return Host(
+        hierarchies=found,
+        links=links,
+        capabilities=capabilities.current()["bounding"],
+        last_capability=capabilities.last(),
+        resctrl=has_resctrl(),
+        selinux=os.path.exists("/sys/fs/selinux/enforce"),
+        apparmor=os.path.exists("/sys/kernel/security/apparmor/profiles"),
+    )
+
+
+def own_network(path: str) -> bool:
+    """Whether that namespace is the one we are in. One that is not there is not: joining it will tell."""
+    try:
+        return os.path.samefile(path, "/proc/self/ns/net")
+    except OSError:
+        return False
 
 
 def has_resctrl() -> bool:

@@ -3,7 +3,7 @@
 import resource
 from typing import Any
 
-from cribus.errors import InvalidArgument
+from cribus.errors import FailedPrecondition, InvalidArgument
 from cribus.executor.plan import scheduling, seccomp
 from cribus.executor.plan.host import Host
 from cribus.executor.plan.idmap import Owner
@@ -19,7 +19,8 @@ def plan(process: dict[str, Any], linux: dict[str, Any], host: Host) -> dict[str
     """The whole process. Raises InvalidArgument for what does not exist."""
     user = process.get("user") or {}
     size = process.get("consoleSize") or {}
-    profile = linux.get("seccomp")
+    profile = linux.get("seccomp") or {}
+    filtered = seccomp.filters(profile)
     if not process.get("args"):
         raise InvalidArgument("process.args is empty; name the program to run")
     return {
@@ -35,13 +36,28 @@ def plan(process: dict[str, Any], linux: dict[str, Any], host: Host) -> dict[str
         "size": [size.get("height", 0), size.get("width", 0)] if size else [],
         "capabilities": _capabilities(process.get("capabilities") or {}, host),
         "no_new_privs": bool(process.get("noNewPrivileges")),
-        "seccomp": seccomp.compile(profile) if profile else b"",
-        "seccomp_flags": seccomp.flags(profile) if profile else 0,
+        "seccomp": seccomp.compile(profile) if filtered else b"",
+        "seccomp_flags": seccomp.flags(profile) if filtered else 0,
         "rlimits": [_rlimit(one) for one in process.get("rlimits") or []],
         "oom": process.get("oomScoreAdj"),
-        "label": _label(process),
+        "labels": _labels(process, host),
         **scheduling.plan(process, linux),
     }
+
+
+def ignored(process: dict[str, Any], host: Host, *, users: bool) -> list[str]:
+    """What of its capabilities it will not have, by name; `users`: in a user namespace of its own it may have all.
+    The runtime-spec wants this told, not refused."""
+    sets = process.get("capabilities") or {}
+    may = {name for name, bit in _BITS.items() if users or host.capabilities & bit}
+    absent = {name for kind in _SETS for name in sets.get(kind) or []} - may
+    names = ", ".join(sorted(absent))
+    found = [f"process.capabilities: {names} cannot be given on this host and is left out"] if absent else []
+    for kind, others in (("effective", ("permitted",)), ("ambient", ("permitted", "inheritable"))):
+        for name in dict.fromkeys(sets.get(kind) or []):
+            if name in may and any(name not in (sets.get(other) or []) for other in others):
+                found.append(f"process.capabilities.{kind}: {name} is not {' and '.join(others)} and is left out")
+    return found
 
 
 def known() -> list[str]:
@@ -50,14 +66,8 @@ def known() -> list[str]:
 
 
 def _capabilities(sets: dict[str, Any], host: Host) -> dict[str, int]:
-    made = {name: sum({_bit(one) for one in sets.get(name) or []}) for name in _SETS}
+    made = {name: sum({_BITS.get(one, 0) for one in sets.get(name) or []}) for name in _SETS}
     return {**made, "may": host.capabilities, "all": (1 << (host.last_capability + 1)) - 1}
-
-
-def _bit(name: str) -> int:
-    if name not in _BITS:
-        raise InvalidArgument(f"capability {name!r} does not exist; see capabilities(7)")
-    return _BITS[name]
 
 
 def _rlimit(one: dict[str, Any]) -> list[int]:
@@ -71,10 +81,15 @@ def _bound(value: int) -> int:
     return value if value < _INFINITY else resource.RLIM_INFINITY
 
 
-def _label(process: dict[str, Any]) -> list[str]:
-    """The file and text by which a security module learns the label of the next exec."""
+def _labels(process: dict[str, Any], host: Host) -> list[list[str]]:
+    """The files and texts by which security modules learn the label of the next exec. Raises FailedPrecondition."""
+    found = []
     if process.get("apparmorProfile"):
-        return ["/proc/self/attr/apparmor/exec", f"exec {process['apparmorProfile']}"]
+        if not host.apparmor:
+            raise FailedPrecondition("process.apparmorProfile: this host has no AppArmor; enable it or leave it out")
+        found.append(["/proc/self/attr/apparmor/exec", f"exec {process['apparmorProfile']}"])
     if process.get("selinuxLabel"):
-        return ["/proc/self/attr/exec", process["selinuxLabel"]]
-    return []
+        if not host.selinux:
+            raise FailedPrecondition("process.selinuxLabel: this host has no SELinux; enable it or leave it out")
+        found.append(["/proc/self/attr/exec", process["selinuxLabel"]])
+    return found

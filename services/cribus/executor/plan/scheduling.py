@@ -7,6 +7,7 @@ from typing import Any
 from cribus.errors import InvalidArgument, Unimplemented
 from cribus.linux import scheduling
 
+_TIMES = ("runtime", "deadline", "period")
 _DOMAINS = {"LINUX": 0, "LINUX32": 8}  # include/uapi/linux/personality.h
 
 
@@ -39,27 +40,41 @@ def _personality(given: dict[str, Any]) -> int:
 
 
 def _scheduler(given: dict[str, Any]) -> list[Any]:
-    if not given.get("policy"):
+    if not given:
         return []
+    _check_scheduler(given)
     policy = _number(scheduling.POLICIES, "SCHED_", given["policy"])
     flags = sum({_number(scheduling.FLAGS, "SCHED_FLAG_", one) for one in given.get("flags") or []})
-    times = [given.get(name) or 0 for name in ("runtime", "deadline", "period")]
+    times = [given.get(name) or 0 for name in _TIMES]
     return [policy, flags, [given.get("nice") or 0, given.get("priority") or 0], times]
 
 
+def _check_scheduler(given: dict[str, Any]) -> None:
+    """What the kernel would leave out without a word. Raises InvalidArgument."""
+    policy = given.get("policy") or ""
+    if not policy:
+        raise InvalidArgument("process.scheduler has no policy; name one, as SCHED_OTHER")
+    if not -20 <= (given.get("nice") or 0) <= 19:
+        raise InvalidArgument(f"process.scheduler.nice {given['nice']} is not from -20 to 19")
+    if given.get("priority") and policy not in ("SCHED_FIFO", "SCHED_RR"):
+        raise InvalidArgument(f"process.scheduler.priority is for SCHED_FIFO and SCHED_RR, not for {policy}")
+    if policy != "SCHED_DEADLINE" and any(given.get(name) for name in _TIMES):
+        raise InvalidArgument(f"process.scheduler: {', '.join(_TIMES)} are for SCHED_DEADLINE, not for {policy}")
+
+
 def _io_priority(given: dict[str, Any]) -> list[int]:
-    if not given.get("class"):
+    if not given:
         return []
     priority = given.get("priority") or 0
     if not 0 <= priority <= 7:
         raise InvalidArgument(f"process.ioPriority.priority {priority} is not from 0 to 7")
-    return [_number(scheduling.IO_CLASSES, "IOPRIO_CLASS_", given["class"]), priority]
+    return [_number(scheduling.IO_CLASSES, "IOPRIO_CLASS_", given.get("class") or ""), priority]
 
 
 def _memory_policy(given: dict[str, Any]) -> list[Any]:
-    if not given.get("mode"):
+    if not given:
         return []
-    mode = _number(scheduling.MEMORY_MODES, "MPOL_", given["mode"])
+    mode = _number(scheduling.MEMORY_MODES, "MPOL_", given.get("mode") or "")
     flags = sum({_number(scheduling.MEMORY_FLAGS, "MPOL_F_", one) for one in given.get("flags") or []})
     return [mode | flags, _list(given.get("nodes") or "", "linux.memoryPolicy.nodes", "nodes")]
 

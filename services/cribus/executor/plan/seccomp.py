@@ -42,6 +42,13 @@ _ARCHITECTURES = {
     "SCMP_ARCH_ARM": 0x40000028,
     "SCMP_ARCH_AARCH64": 0xC00000B7,
 }
+_FOREIGN = frozenset(
+    f"SCMP_ARCH_{name}"
+    for name in (
+        "MIPS", "MIPS64", "MIPS64N32", "MIPSEL", "MIPSEL64", "MIPSEL64N32", "PPC", "PPC64", "PPC64LE", "S390", "S390X",
+        "PARISC", "PARISC64", "RISCV64", "LOONGARCH64", "M68K", "SH", "SHEB",
+    )
+)  # fmt: skip
 _KIN: dict[str, tuple[str, ...]] = {
     "x86_64": ("SCMP_ARCH_X86", "SCMP_ARCH_X86_64", "SCMP_ARCH_X32"),
     "aarch64": ("SCMP_ARCH_ARM", "SCMP_ARCH_AARCH64"),
@@ -84,10 +91,27 @@ def known() -> list[str]:
     return list(_ACTIONS)
 
 
+def filters(profile: dict[str, Any]) -> bool:
+    """Whether it does at all: one that says nothing is none, as for runc."""
+    return bool(profile.get("defaultAction") or profile.get("syscalls"))
+
+
+def ignored(profile: dict[str, Any]) -> list[str]:
+    """What of a profile has no effect, by name."""
+    told = [name for name in ("listenerPath", "listenerMetadata") if profile.get(name)]
+    found = [f"linux.seccomp.{name} is ignored: no action of the profile notifies" for name in told]
+    if profile.get("defaultErrnoRet") and profile.get("defaultAction") not in _TAKES_ERRNO:
+        found.append(f"linux.seccomp.defaultErrnoRet is ignored: {profile.get('defaultAction')} returns no error")
+    for at, rule in enumerate(profile.get("syscalls") or []):
+        if rule.get("errnoRet") and rule.get("action") not in _TAKES_ERRNO:
+            found.append(f"linux.seccomp.syscalls[{at}].errnoRet is ignored: {rule.get('action')} returns no error")
+    return found
+
+
 def flags(profile: dict[str, Any]) -> int:
     """The seccomp(2) flags that a profile asks for. Raises InvalidArgument for one that is unknown."""
     total = 0
-    for name in profile.get("flags", []):
+    for name in profile.get("flags") or []:
         if name not in _FLAGS:
             raise InvalidArgument(f"seccomp flag {name} is not supported; leave it out of the profile")
         total |= _FLAGS[name]
@@ -112,9 +136,9 @@ def _compiled(canonical: str) -> bytes:
     if not context:
         raise InvalidArgument(f"seccomp default action {profile.get('defaultAction')!r} is refused by libseccomp")
     try:
-        _add_architectures(context, profile.get("architectures", []))
+        _add_architectures(context, profile.get("architectures") or [])
         library.seccomp_attr_set(context, _OPTIMIZE, _BINARY_TREE)
-        for rule in profile.get("syscalls", []):
+        for rule in profile.get("syscalls") or []:
             action = _action(rule.get("action", ""), rule.get("errnoRet"))
             if action != default:
                 _add_rule(context, rule, action)
@@ -132,6 +156,8 @@ def _action(name: str, errno_return: int | None) -> int:
 
 def _add_architectures(context: int, names: list[str]) -> None:
     for name in names:
+        if name not in _ARCHITECTURES and name not in _FOREIGN:
+            raise InvalidArgument(f"seccomp architecture {name!r} does not exist; an example is SCMP_ARCH_X86_64")
         # a profile lists every machine it was written for; those that are not this one's kin are no error
         if name in _ARCHITECTURES and _kin(name):
             result = _library().seccomp_arch_add(context, _ARCHITECTURES[name])
@@ -144,8 +170,8 @@ def _kin(name: str) -> bool:
 
 
 def _add_rule(context: int, rule: dict[str, Any], action: int) -> None:
-    arguments = _arguments(rule.get("args", []))
-    for name in rule.get("names", []):
+    arguments = _arguments(rule.get("args") or [])
+    for name in rule.get("names") or []:
         number = _library().seccomp_syscall_resolve_name(name.encode())
         if number == -1:
             continue  # a system call younger than this libseccomp: the default action covers it

@@ -3,13 +3,10 @@
 For containerd, podman or a shell: each call is a process that starts cold, so this loads next to nothing.
 """
 
-import json
-import os
 import sys
-import time
 
 from cribus.errors import CribusError, InvalidArgument
-from cribus.executor.runc_cli import options
+from cribus.executor.runc_cli import log, options
 from cribus.executor.runc_cli.box import Box
 from cribus.executor.runc_cli.options import Line
 
@@ -29,26 +26,13 @@ def main() -> int:
         return _run(line)
     except (CribusError, OSError) as error:
         text = error.message if isinstance(error, CribusError) else _words(error)
-        _log(general, text)
+        log.tell(general, "error", text)
         sys.stderr.write(f"{text}\n")
         return 1
 
 
 def _words(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
-
-
-def _log(general: dict[str, str], text: str) -> None:
-    if not general.get("log"):
-        return
-    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    if general.get("log-format") == "json":
-        entry = json.dumps({"level": "error", "msg": text, "time": at})
-    else:
-        entry = f'time="{at}" level=error msg={json.dumps(text)}'
-    fd = os.open(general["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-    os.write(fd, f"{entry}\n".encode())
-    os.close(fd)
 
 
 def _run(line: Line) -> int:

@@ -9,7 +9,7 @@ import sys
 import time
 
 from cribus import errors
-from cribus.executor.runc_cli import hosthooks
+from cribus.executor.runc_cli import hosthooks, log
 from cribus.executor.runc_cli.box import Box
 from cribus.executor.runc_cli.options import Line
 from cribus.linux import process
@@ -157,7 +157,9 @@ def update(box: Box, line: Line) -> int:
             asked["pids"] = {"limit": int(line.given["pids-limit"])}
         if "blkio-weight" in line.given:
             asked["blockIO"] = {"weight": int(line.given["blkio-weight"])}
-    box.tree().change(box.known()["cgroup"], asked)
+    cgroup = box.known()["cgroup"]
+    log.warn(line.general, box.tree().ignored(cgroup, asked))
+    box.tree().change(cgroup, asked)
     return 0
 
 

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from typing import Any
 
 from cribus import errors
-from cribus.executor.child import init
+from cribus.executor.child import failure, init
 from cribus.executor.plan import build, devices, hooks, host
-from cribus.executor.runc_cli import control, forks, hosthooks, users
+from cribus.executor.runc_cli import control, forks, hosthooks, log, users
 from cribus.executor.runc_cli.box import Box
 from cribus.executor.runc_cli.options import Line
 from cribus.linux import process
@@ -43,6 +43,7 @@ def _fork(box: Box, spec: dict[str, Any], line: Line) -> int:
     tree.create(known["cgroup"])
     given = (spec.get("linux") or {}).get("resources") or {}
     tree.apply(known["cgroup"], {**given, "devices": devices.allowed(given.get("devices") or [], terminal=terminal)})
+    log.warn(line.general, [*plan.warnings, *tree.ignored(known["cgroup"], given)])
     with ExitStack() as stack:
         fifo, sync, written = _ends(stack, box)
         link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -54,11 +55,11 @@ def _fork(box: Box, spec: dict[str, Any], line: Line) -> int:
         theirs.close()
         box.save({**known, "pid": pid, "started": process.start_time(pid)})
         if plan.init["hooks"]:
-            forks.said(sync, b"halfway")
+            log.warn(line.general, failure.read(forks.said(sync, b"halfway"))[0])
             _network_devices(box, spec, pid)
             hosthooks.run(box, hooks.BEFORE, "creating")
             os.write(fifo, b"%d\n" % pid)
-        _ready(forks.said(sync, b"ready"))
+        log.warn(line.general, _ready(forks.said(sync, b"ready")))
         if terminal:
             _console(line.given["console-socket"], link)
     if tree.driver == "systemd":
@@ -88,9 +89,12 @@ def _ends(stack: ExitStack, box: Box) -> tuple[int, int, int]:
     return fifo, sync, written
 
 
-def _ready(said: str) -> None:
-    if "ready" not in said:
+def _ready(said: str) -> list[str]:
+    """Its warnings."""
+    warnings, _, ready = failure.read(said)
+    if not ready:
         raise errors.Internal("the container's first process died while it was set up; it was killed from outside")
+    return warnings
 
 
 def _console(path: str, link: socket.socket) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 from contextlib import ExitStack
 from typing import Any
@@ -17,8 +18,10 @@ from cribus.executor.runtimes import keep
 from cribus.executor.runtimes.runtime import Known, Made
 from cribus.executor.state import FIFO, Record
 from cribus.linux import process
+from cribus.oci import validate
 from cribus.steps import Step
 
+_logger = logging.getLogger(__name__)
 _INIT = "cribus.executor.child.init:main"
 _CGROUP = Step("executor.create.cgroup")
 _LIMITS = Step("executor.create.limits")
@@ -35,16 +38,19 @@ class Native:
         Raises what init could not do, or DeadlineExceeded when something in it hangs.
         """
         bundle = node.bundle(record.container)
+        validate.validate(spec)
         place = build.Place(bundle, record.cgroup, node.tree.join_self_paths(record.cgroup))
         plan = build.build(spec, place, node.host)
         with _CGROUP.of(record.container):
             node.tree.create(record.cgroup)
         with _LIMITS.of(record.container):
             node.tree.apply(record.cgroup, resources(spec))
+        ignored = [*plan.warnings, *node.tree.ignored(record.cgroup, resources(spec))]
         os.makedirs(f"{bundle}/rootfs", exist_ok=True)
         with contextlib.suppress(FileExistsError):
             os.mkfifo(f"{bundle}/{FIFO}", 0o600)
         made = await _fork(node, record, (spec, plan), known)
+        made = made._replace(warnings=[*ignored, *made.warnings])
         if node.tree.driver == "systemd":
             await asyncio.to_thread(node.tree.register, record.cgroup, made.pid)
         return made
@@ -63,6 +69,8 @@ class Native:
         await asyncio.to_thread(node.tree.thaw, record.cgroup)
 
     async def update(self, node: Node, record: Record, resources: dict[str, Any]) -> None:
+        for text in node.tree.ignored(record.cgroup, resources):
+            _logger.warning("container changed with less", extra={"container": record.container, "cause": text})
         await asyncio.to_thread(node.tree.change, record.cgroup, resources)
 
     async def clear(self, node: Node, record: Record) -> None:
@@ -87,9 +95,10 @@ async def _fork(node: Node, record: Record, what: tuple[dict[str, Any], Plan], k
             kept = await keep.begin(node, bundle, _wanted(stack, bundle, what, (sync, sync_write)))
         after.callback(os.close, kept.pidfd)
         known(kept.pid, kept.keeper)
+        warnings = []
         if plan.init["hooks"]:
-            await _halfway(node, record, spec, (kept.pid, Held(kept.pidfd, sync)))
-        warnings = await _ready(Held(kept.pidfd, sync))
+            warnings = await _halfway(node, record, spec, (kept.pid, Held(kept.pidfd, sync)))
+        warnings += await _ready(Held(kept.pidfd, sync))
         after.pop_all()
         return Made(kept.pid, kept.keeper, Held(kept.pidfd, sync), warnings)
 
@@ -132,11 +141,11 @@ async def _said(held: Held, word: bytes) -> str:
     return said
 
 
-async def _halfway(node: Node, record: Record, spec: dict[str, Any], init: tuple[int, Held]) -> None:
+async def _halfway(node: Node, record: Record, spec: dict[str, Any], init: tuple[int, Held]) -> list[str]:
     """Everything is mounted and init waits: give it its network devices, run the host's hooks, then tell it the pid
-    that they were told."""
+    that they were told. Its warnings."""
     pid, held = init
-    await _said(held, b"halfway")
+    warnings = failure.read(await _said(held, b"halfway"))[0]
     bundle = node.bundle(record.container)
     devices = build.net_devices(spec)
     if devices:
@@ -152,6 +161,7 @@ async def _halfway(node: Node, record: Record, spec: dict[str, Any], init: tuple
         os.write(fd, b"%d\n" % pid)
     finally:
         os.close(fd)
+    return warnings
 
 
 async def _moved(devices: dict[str, Any], pidfd: int, note: str) -> None:

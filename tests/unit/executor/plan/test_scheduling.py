@@ -46,6 +46,12 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "MPOL_F_NONE": ({}, {"memoryPolicy": {"mode": "MPOL_BIND", "flags": ["MPOL_F_NONE"]}}),
     "list of nodes": ({}, {"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "0-x"}}),
     "LINUX64": ({}, {"personality": {"domain": "LINUX64"}}),
+    "has no policy": ({"scheduler": {"nice": 3}}, {}),
+    "nice 20": ({"scheduler": {"policy": "SCHED_OTHER", "nice": 20}}, {}),
+    "priority is for": ({"scheduler": {"policy": "SCHED_OTHER", "priority": 2}}, {}),
+    "deadline, period are for": ({"scheduler": {"policy": "SCHED_FIFO", "priority": 2, "period": 9}}, {}),
+    "none of IOPRIO_CLASS": ({"ioPriority": {"priority": 2}}, {}),
+    "none of MPOL_": ({}, {"memoryPolicy": {"nodes": "0"}}),
     "4096": ({}, {"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "4096"}}),
 }
 

@@ -57,6 +57,31 @@ def test_unknown_calls_are_skipped_and_unknown_words_refused() -> None:
         seccomp.compile({**ALLOW, "syscalls": [bad]})
 
 
+def test_what_says_nothing_filters_nothing() -> None:
+    assert not seccomp.filters({"architectures": ["SCMP_ARCH_X86_64"], "defaultAction": ""})
+    assert seccomp.filters(ALLOW)
+
+
+def test_what_has_no_effect_is_told() -> None:
+    rules = [
+        {"names": ["dup2"], "action": "SCMP_ACT_ALLOW", "errnoRet": 3},
+        {"names": ["dup3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 3},
+    ]
+    profile = {**ALLOW, "defaultErrnoRet": 1, "listenerPath": "/s", "listenerMetadata": "x", "syscalls": rules}
+    assert [text.split()[0] for text in seccomp.ignored(profile)] == [
+        "linux.seccomp.listenerPath",
+        "linux.seccomp.listenerMetadata",
+        "linux.seccomp.defaultErrnoRet",
+        "linux.seccomp.syscalls[0].errnoRet",
+    ]
+    assert seccomp.ignored({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1, "syscalls": None}) == []
+
+
+def test_an_architecture_that_does_not_exist() -> None:
+    with pytest.raises(InvalidArgument, match="SCMP_ARCH_X86_46"):
+        seccomp.compile({**ALLOW, "architectures": ["SCMP_ARCH_X86_46"]})
+
+
 def test_other_machines_architectures_are_no_error() -> None:
     names = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_AARCH64", "SCMP_ARCH_S390X"]
     assert seccomp.compile({**ALLOW, "architectures": names})

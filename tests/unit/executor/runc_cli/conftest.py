@@ -45,6 +45,9 @@ class NoCgroups(Tree):
     def apply(self, path: str, resources: dict[str, Any]) -> None:
         self.told.append(("apply", resources))
 
+    def ignored(self, path: str, resources: dict[str, Any]) -> list[str]:
+        return ["pids are ignored"] if resources.get("pids", {}).get("limit") == 1 else []
+
     def change(self, path: str, resources: dict[str, Any]) -> None:
         self.told.append(("change", resources))
 

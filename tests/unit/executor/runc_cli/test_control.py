@@ -62,7 +62,9 @@ def test_pause_and_resume(make: Make, tree: NoCgroups) -> None:
     assert not tree.cold
 
 
-def test_limits(make: Make, tree: NoCgroups, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_limits(
+    make: Make, tree: NoCgroups, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     box = make(pid=os.getpid())
     control.update(box, line(memory="100", cpu_quota="5", cpuset_cpus="0", pids_limit="7", blkio_weight="9"))
     one = {"memory": {"limit": 100}, "cpu": {"quota": 5, "cpus": "0"}, "pids": {"limit": 7}, "blockIO": {"weight": 9}}
@@ -71,6 +73,7 @@ def test_limits(make: Make, tree: NoCgroups, monkeypatch: pytest.MonkeyPatch, tm
     (tmp_path / "file").write_text('{"pids": {"limit": 2}}')
     control.update(box, line(resources=str(tmp_path / "file")))
     assert tree.told == [("change", one), ("change", {"pids": {"limit": 1}}), ("change", {"pids": {"limit": 2}})]
+    assert capfd.readouterr().err == "warning: pids are ignored\n"
 
 
 def test_ps(make: Make, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
