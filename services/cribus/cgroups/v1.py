@@ -105,9 +105,9 @@ class V1(Tree):
         if shares and not 2 <= shares <= _MOST_SHARES:  # the kernel takes others and sets what is next to them
             raise InvalidArgument(f"cpu.shares {shares} is not from 2 to {_MOST_SHARES}")
         writes = [(self._file("cpu", path, name), str(cpu[key])) for key, name in _CPU.items() if cpu.get(key)]
-        burst = self._file("cpu", path, "cpu.cfs_burst_us")
-        if cpu.get("burst") or (cpu.get("burst") == 0 and os.path.exists(burst)):
-            writes.append((burst, str(cpu["burst"])))
+        if cpu.get("burst") is not None:
+            burst = self._file("cpu", path, "cpu.cfs_burst_us")
+            writes += [(burst, str(cpu["burst"]))] if cpu["burst"] or os.path.exists(burst) else []
         if cpu.get("idle") is not None:
             idle = (self._file("cpu", path, "cpu.idle"), str(cpu["idle"]))
             # An idle group has no shares of its own: the kernel refuses to set them.

@@ -54,9 +54,9 @@ def ignored(process: dict[str, Any], host: Host, *, users: bool) -> list[str]:
     names = ", ".join(sorted(absent))
     found = [f"process.capabilities: {names} cannot be given on this host and is left out"] if absent else []
     for kind, others in (("effective", ("permitted",)), ("ambient", ("permitted", "inheritable"))):
-        for name in dict.fromkeys(sets.get(kind) or []):
-            if name in may and any(name not in (sets.get(other) or []) for other in others):
-                found.append(f"process.capabilities.{kind}: {name} is not {' and '.join(others)} and is left out")
+        within = set.intersection(*(set(sets.get(other) or []) for other in others))
+        if beyond := ", ".join(sorted(may & set(sets.get(kind) or []) - within)):
+            found.append(f"process.capabilities.{kind}: {beyond} is not {' and '.join(others)} and is left out")
     return found
 
 
