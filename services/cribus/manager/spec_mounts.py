@@ -102,6 +102,7 @@ def _asked(wanted: Wanted, mount: CriMount) -> Mount:
     source = wanted.sources.paths.get(mount.host_path, mount.host_path)
     made = _bind(mount.container_path, source, options)
     if mount.uidMappings or mount.gidMappings:
+        made["options"] = [*options, "ridmap"]
         made["uidMappings"] = mappings(mount.uidMappings)
         made["gidMappings"] = mappings(mount.gidMappings)
     return made
@@ -147,6 +148,8 @@ def _mapped(mount: Mount, wanted: Wanted) -> Mount:
     """In a pod with a user namespace: the mount's files keep the owners that the container sees."""
     users = wanted.modes.userns_options
     if users is not None and users.mode is NamespaceMode.POD and users.uids:
+        if mount["type"] == "bind":
+            mount["options"] = [*mount["options"], "ridmap"]
         mount["uidMappings"] = mappings(users.uids)
         mount["gidMappings"] = mappings(users.gids)
     return mount

@@ -8,7 +8,7 @@ import os
 import socket
 import stat
 
-from cribus.executor.child import paths
+from cribus.executor.child import copyup, idmaps, paths
 from cribus.executor.child.failure import Failed, code, reason
 from cribus.linux import mount, namespaces
 from cribus.steps import Step
@@ -22,8 +22,7 @@ _OLD_ROOT = "."
 
 
 class Work:
-    """What steps hand to each other: the root filesystem, trees cloned early, warnings; `halt` is what init does
-    before the pivot when there are hooks."""
+    """What steps hand to each other: the root filesystem, trees cloned early, warnings; `halt` is what init does before the pivot when there are hooks."""
 
     __slots__ = ("covered", "halt", "root", "trees", "users", "warnings")
 
@@ -122,7 +121,7 @@ def _cover(work: Work, directory: str) -> None:
     if _is_covered(work, directory):
         return
     tree = _tree(directory, False)
-    mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH, (mount.MOUNT_ATTR_IDMAP, 0, 0, work.users))
+    _map(work, tree, ["", "", False])
     attach(tree, os.open(directory, os.O_PATH | os.O_CLOEXEC))
     work.covered.append(directory)
 
@@ -189,8 +188,9 @@ def filesystem(work: Work, fstype: str, target: str, how: "list[Any]") -> None:
 def bind(work: Work, source: str, target: str, how: dict[str, "Any"]) -> None:
     """Show a host path inside the root.
 
-    `how`: recursive; set/clear: MOUNT_ATTR_* of the mount itself; deep_set: of all below too;
-    propagation: list of (flags, recursive); mapped: with the pod's user namespace's owners.
+    `how`: recursive; set/clear: MOUNT_ATTR_* of the mount itself; deep: both of all below too;
+    propagation: list of (flags, recursive); mapped: [uid_map, gid_map, with all below], empty maps for the pod's
+    user namespace's, or None.
     A source that does not exist becomes a directory, as CRI wants it.
     """
     tree = work.trees.pop(source, -1)
@@ -201,17 +201,51 @@ def bind(work: Work, source: str, target: str, how: dict[str, "Any"]) -> None:
             os.makedirs(source, 0o755, exist_ok=True)
             tree = _tree(source, how["recursive"])
     directory = stat.S_ISDIR(os.fstat(tree).st_mode)
-    if how["mapped"] and not _is_covered(work, source):
-        deep = mount.AT_RECURSIVE if how["recursive"] else 0
-        mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH | deep, (mount.MOUNT_ATTR_IDMAP, 0, 0, work.users))
+    if how["mapped"] and (how["mapped"][0] or not _is_covered(work, source)):
+        _map(work, tree, how["mapped"])
     if how["set"] or how["clear"]:
         mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH, (how["set"], how["clear"], 0, 0))
-    if how["deep_set"]:
-        mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH | mount.AT_RECURSIVE, (how["deep_set"], 0, 0, 0))
-    for flags, recursive in how["propagation"]:
-        deep = mount.AT_RECURSIVE if recursive else 0
-        mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH | deep, (0, 0, flags, 0))
+    _alter(tree, how["deep"], how["propagation"])
     attach(tree, paths.ensure(work.root, target, directory=directory))
+
+
+def _map(work: Work, tree: int, how: "list[Any]") -> None:
+    users, groups, deep = how
+    namespace = idmaps.namespace(users, groups) if users else os.dup(work.users)
+    flags = mount.AT_EMPTY_PATH | (mount.AT_RECURSIVE if deep else 0)
+    try:
+        mount.mount_setattr(tree, "", flags, (mount.MOUNT_ATTR_IDMAP, 0, 0, namespace))
+    finally:
+        os.close(namespace)
+
+
+def _alter(fd: int, deep: list[int], propagation: "list[list[Any]]") -> None:
+    if any(deep):
+        mount.mount_setattr(fd, "", mount.AT_EMPTY_PATH | mount.AT_RECURSIVE, (deep[0], deep[1], 0, 0))
+    for flags, recursive in propagation:
+        mount.mount_setattr(fd, "", mount.AT_EMPTY_PATH | (mount.AT_RECURSIVE if recursive else 0), (0, 0, flags, 0))
+
+
+def alter(work: Work, target: str, deep: list[int], propagation: "list[list[Any]]") -> None:
+    """What is mounted at `target` of the root: attributes to set and to clear for it and all below; propagation as
+    of `bind`."""
+    fd = paths.open_in(work.root, target)
+    try:
+        _alter(fd, deep, propagation)
+    finally:
+        os.close(fd)
+
+
+def copied_up(work: Work, fstype: str, target: str, how: "list[Any]") -> None:
+    """As `filesystem`, which then has what it covers."""
+    below = paths.ensure(work.root, target, directory=True)
+    filesystem(work, fstype, target, how)
+    above = paths.open_in(work.root, target)
+    try:
+        copyup.copy(below, above, keep_mode="mode=" in how[2])
+    finally:
+        os.close(below)
+        os.close(above)
 
 
 def cgroup_v1(work: Work, target: str, flags: int, what: "dict[str, Any]") -> None:
@@ -241,8 +275,10 @@ def devices(work: Work, nodes: list[list["Any"]], links: list[list[str]]) -> Non
         here = f"{paths.through(folder)}/{os.path.basename(path)}"
         try:
             os.mknod(here, mode, number)
-        except FileExistsError:
-            pass  # the image or an earlier entry has it
+        except FileExistsError:  # the image or an earlier entry has it
+            found = os.stat(here, follow_symlinks=False)
+            if (stat.S_IFMT(found.st_mode), found.st_rdev) != (stat.S_IFMT(mode), number):
+                work.warnings.append(f"linux.devices: {path} is there already and is another: it stays")
         else:
             if uid or gid:
                 os.chown(here, uid, gid, follow_symlinks=False)
@@ -290,6 +326,14 @@ def pivot(work: Work, flags: int, readonly: bool) -> None:
         mount.mount_setattr(mount.AT_FDCWD, "/", 0, (mount.MOUNT_ATTR_RDONLY, 0, 0, 0))
 
 
+def seal(work: Work, targets: list[str]) -> None:
+    """After pivot: nothing more is made in these mounts."""
+    for path in targets:
+        fd = os.open("/" + path, os.O_PATH | os.O_CLOEXEC)
+        mount.mount_setattr(fd, "", mount.AT_EMPTY_PATH, (mount.MOUNT_ATTR_RDONLY, 0, 0, 0))
+        os.close(fd)
+
+
 def mask(work: Work, hidden: list[str], readonly: list[str]) -> None:
     """After pivot: cover what must not be seen, and write-protect what must not be changed."""
     null = -1
@@ -316,8 +360,8 @@ def mask(work: Work, hidden: list[str], readonly: list[str]) -> None:
 STEPS: "dict[str, Callable[..., None]]" = {
     function.__name__: function
     for function in (
-        cgroups, join, unshare, clock, clone, propagation, overlay, bind_root, filesystem, bind, cgroup_v1,
-        devices, sysctls, hostname, halt, pivot, mask,
+        cgroups, join, unshare, clock, clone, propagation, overlay, bind_root, filesystem, copied_up, bind,
+        alter, cgroup_v1, devices, sysctls, hostname, halt, pivot, seal, mask,
     )
 }  # fmt: skip
 _DONE = {name: Step(f"init.set-up.{name}") for name in STEPS}

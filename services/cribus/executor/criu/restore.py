@@ -121,7 +121,7 @@ def _request(path: str, task: _Task) -> dict[str, Any]:
         "mounts": root[bare:],
         "readonly": bool((task.spec.get("root") or {}).get("readonly")),
         "no_new_privs": init["process"]["no_new_privs"],
-        "mask": [step for step in init["finish"] if step[0] == "mask"],
+        "mask": [step for step in init["finish"] if step[0] in ("seal", "mask")],
         "inherit": list(inherit),
         "pattern": task.place("pattern"),
         "expected": task.place("expected"),

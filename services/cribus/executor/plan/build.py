@@ -7,7 +7,7 @@ import json
 import os
 from typing import Any, NamedTuple
 
-from cribus.errors import InvalidArgument, Unimplemented
+from cribus.errors import FailedPrecondition, InvalidArgument, Unimplemented
 from cribus.executor.plan import devices, fields, hooks, mounts, process, seccomp, sysctls
 from cribus.executor.plan.host import Host
 from cribus.executor.plan.idmap import Owner
@@ -67,6 +67,8 @@ def build(spec: dict[str, Any], place: Place, host: Host) -> Plan:
     linux = spec.get("linux") or {}
     if wanted.get("user") and not (linux.get("uidMappings") and linux.get("gidMappings")):
         raise InvalidArgument("linux.uidMappings, gidMappings: name those of the user namespace that is joined")
+    if linux.get("mountLabel") and not host.selinux:
+        raise FailedPrecondition("linux.mountLabel: this host has no SELinux; enable it or leave it out")
     if linux.get("intelRdt"):
         raise Unimplemented(f"linux.intelRdt: {validate.no_rdt(host.resctrl)}")
     late = KINDS["cgroup"] | KINDS["user"] | KINDS["time"]
@@ -84,6 +86,9 @@ def build(spec: dict[str, Any], place: Place, host: Host) -> Plan:
 def _ignored(spec: dict[str, Any], linux: dict[str, Any], where: tuple[dict[str, str], Host]) -> list[str]:
     wanted, host = where
     found = fields.unknown(spec)
+    if linux.get("devices") and mounts.bound_devices(spec.get("mounts") or []):
+        found.append("linux.devices is ignored: /dev is a bind and has the devices of its source")
+    found += [text for one in spec.get("mounts") or [] if not mounts.is_root(one) for text in mounts.ignored(one)]
     found += process.ignored(spec.get("process") or {}, host, users="user" in wanted)
     return found + seccomp.ignored(linux.get("seccomp") or {})
 
@@ -135,18 +140,20 @@ def _root(spec: dict[str, Any], wanted: dict[str, str], where: tuple[Place, Host
     place, host = where
     linux = spec.get("linux") or {}
     owner = Owner(linux)
-    entries = [_owned(one, owner) for one in spec.get("mounts") or []]
+    entries = [_owned(_found(one, place), owner) for one in spec.get("mounts") or []]
     propagation = mounts.propagation(linux.get("rootfsPropagation", ""))
     made: list[Any] = mounts.early(entries)
     made.append(["propagation", mount.MS_SLAVE | mount.MS_REC])
     made.append(_root_filesystem(spec, entries, place))
     cgroups = mounts.Cgroups(wanted.get("cgroup") == "", place.cgroup)
+    around = mounts.Around(host, cgroups, owner, linux.get("mountLabel") or "")
     for one in entries:
         if not mounts.is_root(one):
-            made += mounts.steps(one, host, cgroups)
+            made += mounts.steps(one, around)
             if one["destination"].rstrip("/") == "/dev" and one.get("type") == "tmpfs":
                 made.append(devices.step(linux, owner))
-    if not any(step[0] == "devices" for step in made) and linux.get("devices"):
+    asked = bool(linux.get("devices")) and not mounts.bound_devices(entries)
+    if asked and not any(step[0] == "devices" for step in made):
         made.append(devices.step(linux, owner))
     if _halts(spec):
         made.append(["halt"])
@@ -160,6 +167,14 @@ def _root_filesystem(spec: dict[str, Any], entries: list[dict[str, Any]], place:
             return mounts.root(one, f"{place.bundle}/rootfs", Owner(spec.get("linux") or {}))
     path = spec.get("root", {}).get("path", "rootfs")
     return ["bind_root", path if path.startswith("/") else f"{place.bundle}/{path}"]
+
+
+def _found(one: dict[str, Any], place: Place) -> dict[str, Any]:
+    """A bind's source may be a path in the bundle."""
+    source = one.get("source") or ""
+    if not source or source.startswith("/") or not mounts.is_bind(one):
+        return one
+    return {**one, "source": os.path.normpath(f"{place.bundle}/{source}")}
 
 
 def _owned(one: dict[str, Any], owner: Owner) -> dict[str, Any]:
@@ -177,6 +192,9 @@ def _owned(one: dict[str, Any], owner: Owner) -> dict[str, Any]:
 def _finish(spec: dict[str, Any], linux: dict[str, Any], wanted: dict[str, str]) -> list[Any]:
     """What is done inside the new root."""
     made: list[Any] = []
+    sealed = [one["destination"] for one in spec.get("mounts") or [] if mounts.late(one)]
+    if sealed:
+        made.append(["seal", sealed])
     if spec.get("hostname") or spec.get("domainname"):
         made.append(["hostname", spec.get("hostname", ""), spec.get("domainname", "")])
     if linux.get("sysctl"):

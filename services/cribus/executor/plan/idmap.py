@@ -16,6 +16,11 @@ def text(maps: "Sequence[IdMap]") -> str:
     return "".join(f"{one.container} {one.host} {one.size}\n" for one in maps)
 
 
+def lines(mappings: list[dict[str, Any]]) -> str:
+    """The same of the runtime-spec's."""
+    return "".join(f"{one['containerID']} {one['hostID']} {one['size']}\n" for one in mappings)
+
+
 class Owner:
     """Who on the host is a container's user; without mappings everybody is himself."""
 
@@ -32,6 +37,10 @@ class Owner:
 
     def gid(self, inside: int) -> int:
         return host_id(self._groups, inside, "group")
+
+    def same(self, users: list[dict[str, Any]], groups: list[dict[str, Any]]) -> bool:
+        """Whether these mappings are the container's own."""
+        return (lines(users), lines(groups)) == (lines(self._users), lines(self._groups))
 
 
 def host_id(mappings: list[dict[str, Any]], inside: int, kind: str) -> int:

@@ -4,123 +4,41 @@ import re
 from typing import Any, NamedTuple
 
 from cribus.errors import InvalidArgument
+from cribus.executor.plan import options
 from cribus.executor.plan.host import Host
-from cribus.executor.plan.idmap import Owner
+from cribus.executor.plan.idmap import Owner, lines
+from cribus.executor.plan.options import PROPAGATION, Options
 from cribus.linux import mount
 
 Step = list[Any]
-
-# option → (flags to set, flags to clear)
-_FLAGS = {
-    "async": (0, mount.MS_SYNCHRONOUS),
-    "atime": (0, mount.MS_NOATIME),
-    "defaults": (0, 0),
-    "dev": (0, mount.MS_NODEV),
-    "diratime": (0, mount.MS_NODIRATIME),
-    "dirsync": (mount.MS_DIRSYNC, 0),
-    "exec": (0, mount.MS_NOEXEC),
-    "lazytime": (mount.MS_LAZYTIME, 0),
-    "mand": (mount.MS_MANDLOCK, 0),
-    "noatime": (mount.MS_NOATIME, 0),
-    "nodev": (mount.MS_NODEV, 0),
-    "nodiratime": (mount.MS_NODIRATIME, 0),
-    "noexec": (mount.MS_NOEXEC, 0),
-    "nolazytime": (0, mount.MS_LAZYTIME),
-    "nomand": (0, mount.MS_MANDLOCK),
-    "norelatime": (0, mount.MS_RELATIME),
-    "nostrictatime": (0, mount.MS_STRICTATIME),
-    "nosuid": (mount.MS_NOSUID, 0),
-    "nosymfollow": (mount.MS_NOSYMFOLLOW, 0),
-    "relatime": (mount.MS_RELATIME, 0),
-    "ro": (mount.MS_RDONLY, 0),
-    "rw": (0, mount.MS_RDONLY),
-    "strictatime": (mount.MS_STRICTATIME, 0),
-    "suid": (0, mount.MS_NOSUID),
-    "symfollow": (0, mount.MS_NOSYMFOLLOW),
-    "sync": (mount.MS_SYNCHRONOUS, 0),
-}
-_PROPAGATION = {
-    "private": mount.MS_PRIVATE,
-    "shared": mount.MS_SHARED,
-    "slave": mount.MS_SLAVE,
-    "unbindable": mount.MS_UNBINDABLE,
-}
-_ATTRIBUTES = {
-    "ro": mount.MOUNT_ATTR_RDONLY,
-    "nosuid": mount.MOUNT_ATTR_NOSUID,
-    "nodev": mount.MOUNT_ATTR_NODEV,
-    "noexec": mount.MOUNT_ATTR_NOEXEC,
-    "noatime": mount.MOUNT_ATTR_NOATIME,
-    "strictatime": mount.MOUNT_ATTR_STRICTATIME,
-    "relatime": 0,
-    "nodiratime": mount.MOUNT_ATTR_NODIRATIME,
-    "nosymfollow": mount.MOUNT_ATTR_NOSYMFOLLOW,
-}
-_CLEARED = {
-    "rw": mount.MOUNT_ATTR_RDONLY,
-    "suid": mount.MOUNT_ATTR_NOSUID,
-    "dev": mount.MOUNT_ATTR_NODEV,
-    "exec": mount.MOUNT_ATTR_NOEXEC,
-    "symfollow": mount.MOUNT_ATTR_NOSYMFOLLOW,
-}
-_TIMES = ("noatime", "strictatime", "relatime")
+_UNLABELLED = ("proc", "sysfs", "mqueue")  # SELinux has labels of its own for these
 
 
-class Options(NamedTuple):
-    """A mount's options, sorted by what they become."""
+class Cgroups(NamedTuple):
+    """How a container sees cgroups: `own` namespace or not, and its path below each hierarchy."""
 
-    words: list[str]  # those that are flags
-    propagation: list[tuple[int, bool]]  # (MS_*, recursive)
-    deep: list[str]  # words with a leading r: for the mount and all below
-    data: list[str]  # for the file system itself
-    recursive: bool
+    own: bool
+    path: str
 
 
-def options(given: list[str]) -> Options:
-    """Sort them."""
-    found = Options([], [], [], [], "rbind" in given)
-    for word in given:
-        if word in ("bind", "rbind", "idmap", "ridmap"):
-            continue
-        if word in _FLAGS:
-            found.words.append(word)
-        elif word in _PROPAGATION:
-            found.propagation.append((_PROPAGATION[word], False))
-        elif word[:1] == "r" and word[1:] in _PROPAGATION:
-            found.propagation.append((_PROPAGATION[word[1:]], True))
-        elif word[:1] == "r" and word[1:] in _ATTRIBUTES:
-            found.deep.append(word[1:])
-        else:
-            found.data.append(word)
-    return found
+class Around(NamedTuple):
+    """What a mount's steps depend on beside its entry; `label` is linux.mountLabel."""
 
-
-def known() -> list[str]:
-    """Every option that is not a file system's own."""
-    deep = [f"r{word}" for word in (*_PROPAGATION, *_ATTRIBUTES)]
-    return sorted({*_FLAGS, *_PROPAGATION, *deep, "bind", "rbind", "idmap", "ridmap"})
-
-
-def flags(words: list[str]) -> int:
-    """mount(2)'s flags for these words; the later one wins."""
-    total = 0
-    for word in words:
-        on, off = _FLAGS[word]
-        total = (total & ~off) | on
-    return total
+    host: Host
+    cgroups: Cgroups
+    owner: Owner
+    label: str = ""
 
 
 def propagation(word: str) -> int:
     """The flags of linux.rootfsPropagation; 0 for none. Raises InvalidArgument for an unknown word."""
     if not word:
         return 0
-    if word in _PROPAGATION:
-        return _PROPAGATION[word]
-    if word[:1] == "r" and word[1:] in _PROPAGATION:
-        return _PROPAGATION[word[1:]] | mount.MS_REC
-    raise InvalidArgument(
-        f"rootfsPropagation {word!r} is unknown; use one of {', '.join(_PROPAGATION)}, or r before it"
-    )
+    if word in PROPAGATION:
+        return PROPAGATION[word]
+    if word[:1] == "r" and word[1:] in PROPAGATION:
+        return PROPAGATION[word[1:]] | mount.MS_REC
+    raise InvalidArgument(f"rootfsPropagation {word!r} is unknown; use one of {', '.join(PROPAGATION)}, or r before it")
 
 
 def is_root(one: dict[str, Any]) -> bool:
@@ -132,7 +50,7 @@ def early(mounts: list[dict[str, Any]]) -> list[Step]:
     """Binds that stay shared with the host: copied before the host's mounts become slaves."""
     found = []
     for one in mounts:
-        sorted_ = options(one.get("options") or [])
+        sorted_ = options.sort(one.get("options") or [])
         if is_bind(one) and any(flag == mount.MS_SHARED for flag, _ in sorted_.propagation):
             found.append(["clone", one["source"], sorted_.recursive])
     return found
@@ -161,30 +79,74 @@ def _directories(value: str) -> list[str]:
     return [re.sub(r"\\(.)", r"\1", one) for one in re.findall(r"(?:\\.|[^:\\])+", value)]
 
 
-def steps(one: dict[str, Any], host: Host, cgroups: "Cgroups") -> list[Step]:
+def steps(one: dict[str, Any], around: Around) -> list[Step]:
     """What one entry becomes. Raises InvalidArgument for one that cannot be understood."""
-    sorted_ = options(one.get("options") or [])
-    target, kind = one["destination"], one.get("type", "")
-    if not target.startswith("/"):
-        target = "/" + target
+    sorted_ = options.sort(one.get("options") or [])
+    target, kind = _target(one), one.get("type", "")
+    mapped = _mapped(one, sorted_, around.owner)
     if is_bind(one):
-        return [_bind(one, target, sorted_)]
+        return [_bind(one, target, sorted_, mapped)]
+    if mapped is not None and (kind != "overlay" or mapped[0]):
+        raise InvalidArgument(f"mount {target}: only a bind can be mapped to other ids, not {kind!r}")
     if kind == "cgroup":
-        return _cgroup(target, sorted_, host, cgroups)
+        return [*_cgroup(target, sorted_, around), *_altered(target, sorted_)]
     if not kind:
         raise InvalidArgument(f"mount {target}: give a type, or the option bind")
-    return _new(one, target, sorted_)
+    return _new(one, target, sorted_, around)
 
 
-def _new(one: dict[str, Any], target: str, sorted_: Options) -> list[Step]:
-    kind = one["type"]
-    if kind == "overlay" and len(sorted_.data) == 1 and sorted_.data[0].startswith("lowerdir="):
+def bound_devices(entries: list[dict[str, Any]]) -> bool:
+    """Whether /dev is a bind, which has the devices that its source has."""
+    return any(is_bind(one) and _target(one).rstrip("/") == "/dev" for one in entries)
+
+
+def late(one: dict[str, Any]) -> bool:
+    """Whether it becomes read-only when all is done: other mounts and devices may still be made in it."""
+    if is_bind(one) or not (one.get("type") == "tmpfs" or _target(one).rstrip("/") == "/dev"):
+        return False
+    return bool(options.flags(options.sort(one.get("options") or []).words) & mount.MS_RDONLY)
+
+
+def ignored(one: dict[str, Any]) -> list[str]:
+    """Its options that have no effect, by name."""
+    sorted_ = options.sort(one.get("options") or [])
+    if is_bind(one):
+        words = options.of_superblock(sorted_.words) + (["tmpcopyup"] if "tmpcopyup" in sorted_.others else [])
+        return [f"mount {_target(one)}: option {word} is ignored: a bind cannot have it" for word in words]
+    words = ["tmpcopyup"] if "tmpcopyup" in sorted_.others and one.get("type") != "tmpfs" else []
+    if one.get("type") == "cgroup":
+        words += sorted_.data
+    return [f"mount {_target(one)}: option {word} is ignored: {one.get('type')} has none like it" for word in words]
+
+
+def _target(one: dict[str, Any]) -> str:
+    destination: str = one["destination"]
+    return "/" + destination.lstrip("/")
+
+
+def _new(one: dict[str, Any], target: str, sorted_: Options, around: Around) -> list[Step]:
+    kind, number, data = one["type"], options.flags(sorted_.words), sorted_.data
+    if kind == "overlay" and len(data) == 1 and data[0].startswith("lowerdir="):
         # mount(2) takes 4096 bytes of options, and knows nothing of the container's owners
-        owner = [0, 0] if one.get("uidMappings") else []
-        return [["filesystem", kind, target, [overlay_options(one), owner, *_attributes(sorted_.words)]]]
-    number = flags(sorted_.words)
-    made: list[Step] = [["filesystem", kind, target, [one.get("source") or kind, number, ",".join(sorted_.data)]]]
-    return made
+        layers = [overlay_options(one), [0, 0] if one.get("uidMappings") else [], *options.attributes(sorted_.words)]
+        return [["filesystem", kind, target, layers], *_altered(target, sorted_)]
+    if late(one):
+        number &= ~mount.MS_RDONLY
+    if around.label and kind not in _UNLABELLED:
+        data = [*data, f'context="{around.label}"']
+    name = "copied_up" if kind == "tmpfs" and "tmpcopyup" in sorted_.others else "filesystem"
+    made: Step = [name, kind, target, [one.get("source") or kind, number, ",".join(data)]]
+    return [made, *_altered(target, sorted_)]
+
+
+def _altered(target: str, sorted_: Options) -> list[Step]:
+    """What mount(2) cannot do at once: the attributes for all below, and the propagation."""
+    deep = options.attributes(sorted_.deep)
+    return (
+        [["alter", target, deep, [list(pair) for pair in sorted_.propagation]]]
+        if any((*deep, sorted_.propagation))
+        else []
+    )
 
 
 def is_bind(one: dict[str, Any]) -> bool:
@@ -192,46 +154,54 @@ def is_bind(one: dict[str, Any]) -> bool:
     return one.get("type") == "bind" or bool({"bind", "rbind"} & set(one.get("options") or []))
 
 
-def _bind(one: dict[str, Any], target: str, sorted_: Options) -> Step:
+def _bind(one: dict[str, Any], target: str, sorted_: Options, mapped: Any) -> Step:
     source = one.get("source", "")
     if not source.startswith("/"):
         raise InvalidArgument(f"mount {target}: its source {source!r} must be an absolute path of the host")
-    on, off = _attributes(sorted_.words)
+    if sorted_.data:
+        told = ", ".join(sorted_.data)
+        raise InvalidArgument(
+            f"mount {target}: a bind has no file system of its own for options as {told}; leave them out"
+        )
+    if "remount" in sorted_.words:
+        flags = options.flags(sorted_.words) | mount.MS_BIND
+        return ["filesystem", "", target, [source, flags, ""]]
+    on, off = options.attributes(sorted_.words)
     how = {
         "recursive": sorted_.recursive,
         "set": on,
         "clear": off,
-        "deep_set": sum({_ATTRIBUTES[word] for word in sorted_.deep}),
-        "propagation": [list(pair) for pair in sorted_.propagation if pair[0] != mount.MS_SHARED]
-        or ([] if sorted_.propagation else [[mount.MS_PRIVATE, True]]),
-        "mapped": bool(one.get("uidMappings")),
+        "deep": options.attributes(sorted_.deep),
+        "propagation": [list(pair) for pair in sorted_.propagation] or [[mount.MS_PRIVATE, True]],
+        "mapped": mapped,
     }
     return ["bind", source, target, how]
 
 
-def _attributes(words: list[str]) -> tuple[int, int]:
-    """MOUNT_ATTR_* to set and to clear; the later word wins."""
-    on, off = 0, 0
-    for word in words:
-        on |= _ATTRIBUTES.get(word, 0)
-        on &= ~_CLEARED.get(word, 0)
-        off |= mount.MOUNT_ATTR__ATIME if word in _TIMES else 0
-    return on, off
+def _mapped(one: dict[str, Any], sorted_: Options, owner: Owner) -> list[Any] | None:
+    """[uid_map, gid_map, with all below] of an id-mapped mount; empty maps: those of the container's own user
+    namespace. None for one that is not mapped. Raises InvalidArgument."""
+    users, groups = one.get("uidMappings") or [], one.get("gidMappings") or []
+    words = {"idmap", "ridmap"} & set(sorted_.others)
+    if not (users or groups or words):
+        return None
+    place, deep = f"mount {_target(one)}", "ridmap" in words
+    if bool(users) != bool(groups):
+        raise InvalidArgument(f"{place}: uidMappings and gidMappings go together")
+    if not users and not owner.mapped:
+        raise InvalidArgument(f"{place}: {words.pop()} needs uidMappings and gidMappings, or a user namespace")
+    if not users or owner.same(users, groups):
+        return ["", "", deep]
+    return [lines(users), lines(groups), deep]
 
 
-class Cgroups(NamedTuple):
-    """How a container sees cgroups: `own` namespace or not, and its path below each hierarchy."""
-
-    own: bool
-    path: str
-
-
-def _cgroup(target: str, sorted_: Options, host: Host, cgroups: Cgroups) -> list[Step]:
-    number = flags(sorted_.words)
+def _cgroup(target: str, sorted_: Options, around: Around) -> list[Step]:
+    number, (own, path), host = options.flags(sorted_.words), around.cgroups, around.host
     if not host.hierarchies:
-        if cgroups.own:
+        if own:
             return [["filesystem", "cgroup2", target, ["cgroup", number, ",".join(sorted_.data)]]]
-        attributes = {"recursive": False, "set": number & 0xF, "clear": 0, "deep_set": 0, "mapped": False}
-        return [["bind", "/sys/fs/cgroup" + cgroups.path, target, {**attributes, "propagation": []}]]
-    mounts = [[name, data if cgroups.own else "", where + cgroups.path] for name, data, where in host.hierarchies]
+        on, off = options.attributes(sorted_.words)
+        how = {"recursive": False, "set": on, "clear": off, "deep": [0, 0], "propagation": [], "mapped": None}
+        return [["bind", "/sys/fs/cgroup" + path, target, how]]
+    mounts = [[name, data if own else "", where + path] for name, data, where in host.hierarchies]
     return [["cgroup_v1", target, number, {"mounts": mounts, "links": [list(link) for link in host.links]}]]

@@ -3,7 +3,7 @@
 import json
 import sys
 
-from cribus.executor.plan import mounts, process, seccomp
+from cribus.executor.plan import options, process, seccomp
 from cribus.linux import scheduling
 from cribus.oci import validate
 
@@ -14,7 +14,7 @@ def features() -> int:
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.3.0",
         "hooks": list(validate.HOOKS),
-        "mountOptions": mounts.known(),
+        "mountOptions": options.known(),
         "linux": {
             "namespaces": list(validate.NAMESPACES),
             "capabilities": process.known(),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cribus.executor.child import steps
-from cribus.executor.plan import build
+from cribus.executor.plan import build, idmap
 from cribus.linux import namespaces
 
 _OWNED = {"network": "net", "ipc": "ipc", "uts": "uts"}  # which init joins by path, under these names in /proc
@@ -34,16 +34,12 @@ def owned(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
     os.close(end)
     try:
         for file, name in (("uid_map", "uidMappings"), ("gid_map", "gidMappings")):
-            steps.write(f"/proc/{pid}/{file}", _lines(spec["linux"].get(name) or []).encode())
+            steps.write(f"/proc/{pid}/{file}", idmap.lines(spec["linux"].get(name) or []).encode())
         yield _joining(spec, {kind: f"/proc/{pid}/ns/{name}" for kind, name in kinds.items()})
     finally:
         os.close(held)
         os.waitpid(pid, 0)
         os.close(pidfd)
-
-
-def _lines(mappings: list[dict[str, Any]]) -> str:
-    return "".join(f"{one['containerID']} {one['hostID']} {one['size']}\n" for one in mappings)
 
 
 def _joining(spec: dict[str, Any], paths: dict[str, str]) -> dict[str, Any]:

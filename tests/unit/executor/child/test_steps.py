@@ -26,6 +26,9 @@ def test_devices_and_links(tmp_path: Path) -> None:
     work.root = os.open(tmp_path, os.O_PATH)
     for _ in range(2):
         steps.devices(work, [["/dev/null", 0o20666, os.makedev(1, 3), 5, 6]], [["/dev/fd", "/proc/self/fd"]])
+    assert work.warnings == []
+    steps.devices(work, [["/dev/null", 0o20666, os.makedev(1, 5), 0, 0]], [])
+    assert work.warnings == ["linux.devices: /dev/null is there already and is another: it stays"]
     found = (tmp_path / "dev/null").stat()
     assert (oct(found.st_mode), found.st_rdev, found.st_uid, found.st_gid) == ("0o20666", os.makedev(1, 3), 5, 6)
     assert os.readlink(tmp_path / "dev/fd") == "/proc/self/fd"

@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from cribus.errors import InvalidArgument, Unimplemented
+from cribus.errors import FailedPrecondition, InvalidArgument, Unimplemented
 from cribus.executor.plan import build
 from cribus.executor.plan.host import Host
 from cribus.linux import mount, namespaces
@@ -56,6 +56,43 @@ def test_network_devices_are_given_while_init_halts() -> None:
     made = build.build(spec(("mount", ""), ("network", ""), netDevices={"eth7": {}}), PLACE, Host())
     assert ["halt"] in made.init["root"]
     assert made.init["hooks"]["state"]
+
+
+def test_what_becomes_read_only_at_last() -> None:
+    given = spec(("mount", ""), maskedPaths=["/m"])
+    given["mounts"][1]["options"] = ["ro"]
+    made = build.build(given, PLACE, Host())
+    assert made.init["finish"] == [["seal", ["/dev"]], ["mask", ["/m"], []]]
+
+
+def test_devices_where_dev_is_a_bind() -> None:
+    given = spec(("mount", ""), devices=[{"type": "c", "path": "/dev/x", "major": 1, "minor": 2}])
+    given["mounts"][1] = {"destination": "/dev", "source": "/dev", "options": ["rbind"]}
+    made = build.build(given, PLACE, Host())
+    assert "devices" not in [step[0] for step in made.init["root"]]
+    assert made.warnings == ["linux.devices is ignored: /dev is a bind and has the devices of its source"]
+
+
+def test_a_source_in_the_bundle() -> None:
+    given = spec(("mount", ""))
+    given["mounts"].append({"destination": "/x", "source": "./data/", "options": ["bind"]})
+    (step,) = [step for step in build.build(given, PLACE, Host()).init["root"] if step[0] == "bind"]
+    assert step[1:3] == ["/run/c/data", "/x"]
+
+
+def test_a_joined_user_namespace_without_its_mappings() -> None:
+    mapping = [{"containerID": 0, "hostID": 1000, "size": 10}]
+    for maps in ({}, {"uidMappings": mapping}):
+        with pytest.raises(InvalidArgument, match=r"linux\.uidMappings, gidMappings"):
+            build.build(spec(("mount", ""), ("user", "/u"), **maps), PLACE, Host())
+
+
+def test_labels_of_mounts_need_selinux() -> None:
+    given = spec(("mount", ""), mountLabel="a:b:c:s0")
+    with pytest.raises(FailedPrecondition, match=r"linux\.mountLabel: this host has no SELinux"):
+        build.build(given, PLACE, Host())
+    made = build.build(given, PLACE, Host(selinux=True))
+    assert ["filesystem", "tmpfs", "/dev", ["tmpfs", 0, 'context="a:b:c:s0"']] in made.init["root"]
 
 
 def test_classes_of_a_cache_are_refused() -> None:

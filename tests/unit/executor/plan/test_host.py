@@ -19,5 +19,11 @@ def test_hierarchies_and_links() -> None:
     assert links == [("cpu", "cpu,cpuacct"), ("cpuacct", "cpu,cpuacct")]
 
 
+def test_own_network() -> None:
+    assert host.own_network("/proc/self/ns/net")
+    assert not host.own_network("/proc/self/ns/ipc")
+    assert not host.own_network("/none")
+
+
 def test_this_host() -> None:
     assert host.look().capabilities > 0

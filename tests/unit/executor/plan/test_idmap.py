@@ -10,6 +10,14 @@ def test_text() -> None:
         idmap.text([])
 
 
+def test_lines_of_the_runtime_specs_mappings() -> None:
+    mapping = [{"containerID": 0, "hostID": 1000, "size": 10}]
+    assert idmap.lines(mapping) == "0 1000 10\n"
+    owner = idmap.Owner({"uidMappings": mapping, "gidMappings": mapping})
+    assert owner.same(mapping, mapping)
+    assert not owner.same(mapping, [{**mapping[0], "size": 9}])
+
+
 def test_owner() -> None:
     mapping = [{"containerID": 0, "hostID": 1000, "size": 10}]
     owner = idmap.Owner({"uidMappings": mapping, "gidMappings": mapping})

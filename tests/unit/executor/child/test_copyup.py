@@ -1,0 +1,56 @@
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from cribus.executor.child import copyup
+
+
+@pytest.fixture
+def below(tmp_path: Path) -> Path:
+    root = tmp_path / "below"
+    (root / "a" / "b").mkdir(parents=True)
+    (root / "a" / "b" / "file").write_bytes(b"x" * 100_000)
+    (root / "a" / "empty").touch()
+    os.symlink("/etc/shadow", root / "link")
+    os.mkfifo(root / "fifo", 0o640)
+    os.mknod(root / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    os.chown(root / "a" / "b" / "file", 5, 6)
+    os.chmod(root / "a" / "b" / "file", 0o4751)
+    os.chown(root / "link", 7, 8, follow_symlinks=False)
+    os.utime(root / "a" / "b", ns=(10**18, 11 * 10**17))
+    os.chown(root, 3, 4)
+    os.chmod(root, 0o2750)
+    return root
+
+
+def look(root: Path) -> dict[str, tuple[int, int, int, int]]:
+    found = {}
+    for path in sorted(root.rglob("*")):
+        info = path.lstat()
+        found[str(path.relative_to(root))] = (info.st_mode, info.st_uid, info.st_gid, info.st_rdev)
+    return found
+
+
+def copied(below: Path, above: Path, *, keep_mode: bool) -> None:
+    above.mkdir(mode=0o700)
+    fds = [os.open(path, os.O_PATH) for path in (below, above)]
+    copyup.copy(fds[0], fds[1], keep_mode=keep_mode)
+    for fd in fds:
+        os.close(fd)
+
+
+def test_everything_with_owners_modes_and_times(below: Path, tmp_path: Path) -> None:
+    above = tmp_path / "above"
+    copied(below, above, keep_mode=False)
+    assert look(above) == look(below)
+    assert (above / "a" / "b" / "file").read_bytes() == b"x" * 100_000
+    assert os.readlink(above / "link") == "/etc/shadow"
+    assert (above / "a" / "b").stat().st_mtime_ns == 11 * 10**17
+    top = above.stat()
+    assert (oct(top.st_mode), top.st_uid, top.st_gid) == ("0o42750", 3, 4)
+
+
+def test_a_mode_that_was_asked_for_stays(below: Path, tmp_path: Path) -> None:
+    copied(below, tmp_path / "above", keep_mode=True)
+    assert oct((tmp_path / "above").stat().st_mode) == "0o40700"
