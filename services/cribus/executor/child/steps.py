@@ -22,7 +22,8 @@ _OLD_ROOT = "."
 
 
 class Work:
-    """What steps hand to each other: the root filesystem, trees cloned early, warnings; `halt` is what init does before the pivot when there are hooks."""
+    """What steps hand to each other: the root filesystem, trees cloned early, warnings; `halt` is what init does
+    before the pivot when there are hooks."""
 
     __slots__ = ("covered", "halt", "root", "trees", "users", "warnings")
 
