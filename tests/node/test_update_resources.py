@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cri import Cri
-from tests.harness import Node
+from tests.harness import Node, until
 
 
 def _limit(node: Node, controller: str, path: str, name: str) -> str:
@@ -50,6 +50,22 @@ def test_what_cannot_be_changes_nothing(cri: Cri, clean: Node) -> None:
     assert (
         cri.refused("UpdateContainerResources", container_id=box, linux={"cpu_shares": 9})[0] == "FAILED_PRECONDITION"
     )
+
+
+def test_less_than_is_in_use_is_refused_and_a_limit_can_be_lifted(cri: Cri, clean: Node) -> None:
+    pod = cri.pod()
+    script = "x=$(head -c 41943040 /dev/zero | tr '\\0' x); echo ready; sleep 1000; echo $x"
+    box = pod.running(
+        "sh", "-c", script, linux={"resources": {"memory_limit_in_bytes": 200 << 20, "cpu_quota": 50_000}}
+    )
+    until(lambda: clean.log_lines(box) == ["ready"], 20, "it has its 40 MiB")
+    code, text = cri.refused("UpdateContainerResources", container_id=box, linux={"memory_limit_in_bytes": 8 << 20})
+    assert (code, "in use" in text) == ("FAILED_PRECONDITION", True)
+    where = _cgroup(clean, pod.id, box)
+    assert _limit(clean, "memory", where, "memory.limit_in_bytes") == str(200 << 20)
+    cri.call("UpdateContainerResources", container_id=box, linux={"memory_limit_in_bytes": -1, "cpu_quota": -1})
+    assert int(_limit(clean, "memory", where, "memory.limit_in_bytes")) > 1 << 60
+    assert _limit(clean, "cpu", where, "cpu.cfs_quota_us") == "-1"
 
 
 def test_of_a_pod(cri: Cri, clean: Node) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import Any
 
 import msgspec
 
@@ -9,7 +10,7 @@ from cribus.api.cri import sandbox as s
 from cribus.api.cri.container import PodSandboxStatusResponse
 from cribus.api.cri.values import PodSandboxState
 from cribus.errors import NotFound
-from cribus.manager import container_status
+from cribus.manager import container_status, spec_namespaces
 from cribus.manager.node import Node
 from cribus.manager.records import Sandbox, State
 from cribus.manager.wanted import pod_modes
@@ -59,6 +60,7 @@ def of(record: Sandbox) -> s.PodSandboxStatus:
 
 
 def _info(node: Node, record: Sandbox) -> str:
+    """What containerd gives under the same names, and where things lie."""
     return json.dumps(
         {
             "pid": record.pid,
@@ -70,5 +72,17 @@ def _info(node: Node, record: Sandbox) -> str:
             "runtimeHandler": record.handler,
             "runDir": node.pod_dir(record.id),
             "config": msgspec.to_builtins(record.config, str_keys=True),
+            "runtimeSpec": _spec(record),
         }
     )
+
+
+def _spec(record: Sandbox) -> dict[str, Any]:
+    """What a runtime that starts a container for the pod itself would have of it in its spec: there is where
+    others look for a pod's namespaces."""
+    namespaces = [
+        {"type": kind, "path": record.namespaces[short]}
+        for short, kind in (*spec_namespaces.OF_POD, ("pid", "pid"))
+        if short in record.namespaces
+    ]
+    return {"hostname": record.config.hostname, "linux": {"namespaces": namespaces, "cgroupsPath": record.cgroup}}

@@ -6,7 +6,7 @@ from cribus.errors import InvalidArgument
 from cribus.manager.wanted import Wanted, pod_modes
 from cribus.oci.runtime_spec import Namespace
 
-_OF_POD = (("net", "network"), ("ipc", "ipc"), ("uts", "uts"), ("user", "user"))
+OF_POD = (("net", "network"), ("ipc", "ipc"), ("uts", "uts"), ("user", "user"))
 
 
 def namespaces(wanted: Wanted) -> list[Namespace]:
@@ -16,7 +16,7 @@ def namespaces(wanted: Wanted) -> list[Namespace]:
     """
     check(wanted.modes, pod_modes(wanted.pod))
     pinned = wanted.pod.namespaces
-    found: list[Namespace] = [{"type": kind, "path": pinned[short]} for short, kind in _OF_POD if short in pinned]
+    found: list[Namespace] = [{"type": kind, "path": pinned[short]} for short, kind in OF_POD if short in pinned]
     found += _pid(wanted)
     found.append({"type": "mount"})
     if wanted.host.unified and not wanted.privileged:

@@ -25,7 +25,9 @@ def test_of_a_ready_one(world: World, run: Run) -> None:
     assert answer.status.labels == {"a": "b"}
     assert len(answer.containers_statuses) == 1
     assert answer.timestamp > answer.status.created_at
-    assert json.loads(answer.info["info"])["netNamespace"].endswith("/ns/net")
+    info = json.loads(answer.info["info"])
+    assert info["netNamespace"].endswith("/ns/net")
+    assert {"type": "network", "path": info["netNamespace"]} in info["runtimeSpec"]["linux"]["namespaces"]
 
 
 def test_two_families() -> None:
