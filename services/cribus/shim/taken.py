@@ -13,7 +13,7 @@ import msgspec
 from cribus import pulse
 from cribus.api.shim import TAKEN, Take
 from cribus.errors import Aborted, CribusError, FailedPrecondition, Internal, ResourceExhausted
-from cribus.linux import files
+from cribus.linux import files, process
 from cribus.shim import crilog, exits, keepers, memo, pump, stand_in, written
 from cribus.shim.attach import Attach, Follower, Place
 from cribus.shim.crilog import LogFile
@@ -420,8 +420,10 @@ def _keeper(folder: str, request: Take) -> tuple[Keeper, dict[str, int]]:
 def _rescued(folder: str, request: Take) -> Keeper:
     """Of a container that an earlier shim had, and that lost it and its keeper: one with what is left of it.
 
-    Raises FailedPrecondition when there is nothing.
+    Raises FailedPrecondition when there is nothing, Aborted when its keeper lives: two would share its output.
     """
+    if any(process.home(pid) == folder for pid in process.named("keeper")):
+        raise Aborted(f"the keeper of {request.container} lives, and has to be told where to listen; repeat")
     hold = stand_in.rescued(folder, request)
     if not hold:
         raise FailedPrecondition(f"no keeper serves {folder}, and nothing runs there")

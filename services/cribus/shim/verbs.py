@@ -1,5 +1,6 @@
 """What a shim answers (api/shim.py), and how its streams travel: the room's one door to the bus."""
 
+import functools
 from collections.abc import Callable, Iterable
 
 from cribus.api import shim
@@ -18,6 +19,8 @@ from cribus.shim.retire import Desk, Retirement
 from cribus.shim.session import STDERR, STDIN, STDOUT, Means
 from cribus.shim.sessions import Answer, Sessions
 from cribus.shim.taken import Care, Container
+
+_AGAIN, _SELDOM = 0.2, 10.0  # seconds until what could not be taken over is tried again, doubled from try to try
 
 
 class Line:
@@ -121,11 +124,23 @@ class Shim:
         news."""
         remembered = [] if self._care.news.first() else taken.remembered(self._care, self._yard.door.pod, among)
         for take in remembered:
-            try:
-                self._add(take)
-            except CribusError as error:
-                note("container cannot be taken over", container=take.container, cause=error.message)
+            self._continue(take)
         self._care.news.again()
+
+    def _continue(self, take: shim.Take, seconds: float = _AGAIN, before: str = "") -> None:
+        """What hinders may pass: its keeper may not have been told yet where to listen. Nobody else would try again,
+        because the container counts as taken."""
+        try:
+            self._add(take)
+        except (CribusError, OSError) as error:
+            if str(error) != before:
+                note("container cannot be taken over yet", container=take.container, cause=str(error))
+            self._care.loop.later(seconds, functools.partial(self._look_again, take.container, seconds, str(error)))
+
+    def _look_again(self, id: str, seconds: float, before: str) -> None:
+        """Unless it was taken meanwhile, as it may have been started anew, or has gone."""
+        for take in taken.remembered(self._care, self._yard.door.pod, [id]) if id not in self._containers else []:
+            self._continue(take, min(2 * seconds, _SELDOM), before)
 
     def _add(self, take: shim.Take) -> None:
         known = self._containers.get(take.container)

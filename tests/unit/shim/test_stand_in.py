@@ -111,6 +111,26 @@ def test_both_at_once_and_the_output_goes_on(rig: Rig) -> None:
     counter.prove(rig)
 
 
+@pytest.mark.parametrize("lost", ["state.json", "exit.json"])
+def test_a_keeper_that_cannot_be_found_yet_is_waited_for_and_not_replaced(rig: Rig, lost: str) -> None:
+    """Files of the run directory were deleted, and the executor comes up later than the shim."""
+    counter = Counter(rig)
+    process = rig.shim(POD)
+    take(rig, counter.log)
+    counter.go()
+    counter.written()
+    rig.end(process)
+    for name in ("keeper.sock", "alive", lost):
+        (counter.one.folder / name).unlink(missing_ok=True)
+    counter.go()
+    rig.shim(POD)
+    assert counter.one.keeper_pid() == 0
+    os.kill(counter.one.keeper.pid, signal.SIGHUP)
+    counter.written()
+    assert counter.one.keeper_pid() == counter.one.keeper.pid
+    counter.prove(rig)
+
+
 def test_a_session_outlives_keeper_and_shim_one_after_the_other(rig: Rig) -> None:
     async def main() -> None:
         one = rig.container(CONTAINER, ["cat"], stdin=True)
