@@ -12,6 +12,14 @@ from tests.cri import Cri
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The seeds of what failed, at the very end: whatever is cut off from a long log, they are not."""
+    for kind in ("failed", "error"):
+        for report in terminalreporter.stats.get(kind, []):
+            for line in [one for one in report.capstdout.splitlines() if "SEED" in one]:
+                terminalreporter.write_line(f"{report.nodeid}: {line}")
+
+
 @pytest.fixture(scope="session")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Node]:
     with harness.node(tmp_path_factory.mktemp("node")) as one:

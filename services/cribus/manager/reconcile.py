@@ -31,6 +31,7 @@ from cribus.manager import (
     sandbox_run,
     sandbox_stop,
 )
+from cribus.manager.insisting import insisted
 from cribus.manager.node import Node
 from cribus.manager.records import Container, Sandbox, State
 
@@ -60,13 +61,16 @@ async def reconcile(node: Node) -> Callable[[], Awaitable[None]]:
 
 
 async def _shims(node: Node, shims: shimd.Shims, states: dict[str, executor.State]) -> None:
-    """Those that shimd starts anyway need a word only where they have something new to take."""
+    """Those that shimd starts anyway need a word only where they have something new to take. One that we start may not
+    know what those before it had: their pod's directory was lost."""
     for pod in shims.waiting[:1]:
         await _each([_shim(node, pod, {})])  # the sign that we answer, and that the others may start
     live = shims.pids | dict.fromkeys(shims.waiting, 0)
-    await _each(_shim(node, pod, live) for pod in list(node.records.sandboxes))
-    lost = [one.id for one in node.records.containers.values() if one.id in states and not _taken(node, one)]
-    await _each(_take(node, id, states[id].pid) for id in lost)
+    fresh = node.records.sandboxes.keys() - live.keys()
+    await _each(_shim(node, pod, live) for pod in fresh)
+    known = [one for one in node.records.containers.values() if one.id in states]
+    lost = [one for one in known if not _taken(node, one) or (one.pod in fresh and one.started_at)]
+    await _each(_take(node, one.id, states[one.id].pid) for one in lost)
 
 
 async def _each(works: Iterable[Awaitable[None]]) -> None:
@@ -239,9 +243,13 @@ def _taken(node: Node, record: Container) -> bool:
 async def _take(node: Node, id: str, pid: int) -> None:
     async with node.locks.of(id):
         now = node.records.containers.get(id)
-        if now is not None and now.state in (*exits.ALIVE, State.EXITED) and not _taken(node, now):
+        if now is None or now.state not in (*exits.ALIVE, State.EXITED):
+            return
+        pod = node.records.sandboxes.get(now.pod)
+        if pod is not None and pod.state is State.READY:
+            await node.call(shimd.START_SHIM, shimd.StartShim(pod=pod.id))  # it may just be coming up
             wanted = container_start.taking(msgspec.structs.replace(now, pid=pid))
-            await node.call(shim.TAKE, wanted, id=now.pod)
+            await insisted(lambda: node.call(shim.TAKE, wanted, id=pod.id))
 
 
 # What belongs to nothing

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 from cribus.api import events, executor, shimd
+from cribus.api.cri.sandbox import StopPodSandboxRequest
 from cribus.errors import Internal, Unavailable
 from cribus.manager import sandbox_stop
 from cribus.manager.reconcile import reconcile
@@ -315,6 +316,57 @@ def test_what_no_shim_knows_of_is_taken_again(world: World, run: Run) -> None:
         taken = [request.container for name, request in world.asked if name == "shim.take"]
         assert sorted(taken) == sorted([id, over])
         assert idle not in taken
+
+    run(story())
+
+
+def test_a_shim_that_is_just_coming_up_takes_it_too(world: World, run: Run) -> None:
+    """On a busy machine that takes longer than a call waits for one process among many."""
+
+    async def story() -> None:
+        id = await world.running(await world.pod())
+        world.taken.clear()
+        world.asked.clear()
+        world.fail["shim.take"] = [Unavailable("nobody serves it"), Unavailable("nobody serves it")]
+        await again(world)
+        assert set(world.taken) == {id}
+        assert [name for name in world.names() if name.startswith("shim")][-4:] == [
+            "shimd.start_shim",
+            *["shim.take"] * 3,
+        ]
+
+    run(story())
+
+
+def test_a_shim_that_is_started_anew_is_told_what_there_is(world: World, run: Run) -> None:
+    """It cannot know that there was one before it, and that what is noted as taken was taken by that one."""
+
+    async def story() -> None:
+        pod = await world.pod()
+        id, idle = await world.running(pod), await world.created(pod, "idle")
+        overwrite("{}", world.node.container_dir(id), "take.json")
+        world.shims.clear()
+        world.taken.clear()
+        await again(world)
+        assert set(world.taken) == {id}
+        assert idle not in world.taken
+
+    run(story())
+
+
+def test_nobody_is_asked_to_take_what_is_in_a_pod_that_was_stopped(world: World, run: Run) -> None:
+    async def story() -> None:
+        pod = await world.pod()
+        id = await world.running(pod)
+        world.exit(id, 0)
+        await asyncio.gather(*world.later)
+        state = world.states[id]
+        await sandbox_stop.stop(world.node, StopPodSandboxRequest(pod_sandbox_id=pod))
+        world.states[id] = state  # of a pod that could not be stopped to the end, say
+        world.asked.clear()
+        await again(world)
+        assert "shim.take" not in world.names()
+        assert pod not in world.shims
 
     run(story())
 
