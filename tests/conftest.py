@@ -16,7 +16,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The seeds of what failed, at the very end: whatever is cut off from a long log, they are not."""
     for kind in ("failed", "error"):
         for report in terminalreporter.stats.get(kind, []):
-            for line in [one for one in report.capstdout.splitlines() if "SEED" in one]:
+            for line in [one for one in report.capstdout.splitlines() if "SEED" in one.upper()]:
                 terminalreporter.write_line(f"{report.nodeid}: {line}")
 
 
