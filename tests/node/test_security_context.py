@@ -11,6 +11,7 @@ import pytest
 from cribus.gateway.cri import api_pb2 as pb
 from cribus.images import starter
 from cribus.images.archive import add_file
+from cribus.manager import apparmor
 
 from tests.cri import Cri, Pod, stream_status
 from tests.harness import Node, run, until
@@ -220,14 +221,18 @@ class TestSeccomp:
         assert "none.json" in text
 
 
-def test_apparmor_is_refused_where_it_is_not_and_left_alone_where_nobody_insists(cri: Cri) -> None:
+def test_apparmor_is_refused_where_it_is_not_and_confines_where_it_is(cri: Cri) -> None:
     pod = cri.pod()
-    pod.running(**_context(apparmor={"profile_type": "RuntimeDefault"}))
-    pod.running(**_context(apparmor={"profile_type": "Unconfined"}))
-    if not Path("/sys/module/apparmor/parameters/enabled").exists():
-        code, text = pod.refused(**_context(apparmor={"profile_type": "Localhost", "localhost_ref": "mine"}))
-        assert code == "FAILED_PRECONDITION"
+    default = _context(apparmor={"profile_type": "RuntimeDefault"})
+    boxes = [pod.running(**context) for context in (default, {}, _context(apparmor={"profile_type": "Unconfined"}))]
+    code, text = pod.refused(**_context(apparmor={"profile_type": "Localhost", "localhost_ref": "nobodys"}))
+    assert code == "FAILED_PRECONDITION"
+    if not apparmor.available():
         assert "AppArmor is not enabled" in text
+        return
+    assert "not loaded" in text
+    seen = [pod.says(box, "cat", "/proc/self/attr/apparmor/current").strip() for box in boxes]
+    assert seen == [f"{apparmor.NAME} (enforce)"] * 2 + ["unconfined"]
 
 
 class TestPaths:

@@ -11,6 +11,7 @@ from cribus.api.verb import Call
 from cribus.cgroups.tree import Tree
 from cribus.config import Settings
 from cribus.kept import Kept
+from cribus.manager.apparmor import Profiles
 from cribus.manager.host import Host
 from cribus.manager.looker import Looker
 from cribus.manager.names import Names
@@ -82,6 +83,7 @@ class Node:
         self.exits = Waiters()
         self.rates = Rates()
         self.looker = Looker()
+        self.apparmor = Profiles()
         self.look: Look = self.looker.ask  # at paths that a client named
         self.nri = Front(settings.nri, self.records, self.container_dir)
         self.layers: dict[str, tuple[float, FilesystemUsage]] = {}  # container → when seen, size of its layer

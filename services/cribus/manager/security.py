@@ -81,20 +81,29 @@ def seccomp(profile: SecurityProfile, local: Seccomp | None, bounding: list[str]
     return local if profile.profile_type is ProfileType.Localhost else None
 
 
-def apparmor(context: LinuxContainerSecurityContext, host: Host) -> str:
-    """The name of the AppArmor profile; empty for none.
+def apparmor_profile(context: LinuxContainerSecurityContext) -> SecurityProfile | None:
+    """The one that is asked for, None where nobody asks: then the default applies, as the peers have it."""
+    if context.privileged:
+        return SecurityProfile(profile_type=ProfileType.Unconfined)
+    if context.apparmor is None and context.apparmor_profile:
+        return _from_path(context.apparmor_profile, "apparmor_profile")
+    return context.apparmor
 
-    Raises FailedPrecondition when a profile is asked for and this host has no AppArmor.
+
+def apparmor(context: LinuxContainerSecurityContext, host: Host, default: str) -> str:
+    """The name of the AppArmor profile; empty for none. `default` is our own where that is loaded.
+
+    Raises FailedPrecondition when a profile of somebody's is asked for and this host has no AppArmor.
     """
-    profile = context.apparmor or _from_path(context.apparmor_profile, "apparmor_profile")
-    if context.privileged or profile.profile_type is ProfileType.Unconfined:
+    profile = apparmor_profile(context)
+    if profile is None or profile.profile_type is ProfileType.RuntimeDefault:
+        return default
+    if profile.profile_type is ProfileType.Unconfined:
         return ""
-    if profile.profile_type is ProfileType.RuntimeDefault:
-        # No profile of our own is loaded: what AppArmor confines is then the host's policy.
-        return ""
+    name = profile.localhost_ref.removeprefix("localhost/")
     if not host.apparmor:
-        raise FailedPrecondition(f"AppArmor is not enabled on this host: profile {profile.localhost_ref} cannot apply")
-    return profile.localhost_ref
+        raise FailedPrecondition(f"AppArmor is not enabled on this host: profile {name} cannot apply")
+    return name
 
 
 def selinux_label(options: SELinuxOption | None, host: Host) -> str:

@@ -40,6 +40,7 @@ async def gather(node: Node, record: Container, pod: Sandbox) -> Sources:
         device_access=access,
         host_devices=looks.devices() if context.privileged else [],
         seccomp=await _local_seccomp(node, context),
+        apparmor=await _apparmor(node, context),
         target_pid=_target(node, record, context),
         image_volumes=layers,
         volume_refs=refs,
@@ -125,6 +126,22 @@ async def _local_seccomp(node: Node, context: LinuxContainerSecurityContext) -> 
     if not isinstance(document, dict) or not str(document.get("defaultAction", "")).startswith("SCMP_ACT_"):
         raise InvalidArgument(f"seccomp profile {path} has no defaultAction; it must be an OCI linux.seccomp object")
     return document  # type: ignore[return-value]
+
+
+async def _apparmor(node: Node, context: LinuxContainerSecurityContext) -> str:
+    """The name of our own profile if the container gets it. Raises FailedPrecondition when what is asked for is not
+    there."""
+    if not node.host.apparmor:
+        return ""
+    profile = security.apparmor_profile(context)
+    if profile is None:
+        return await node.apparmor.default_or_none()
+    if profile.profile_type is ProfileType.RuntimeDefault:
+        return await node.apparmor.default()
+    name = security.apparmor(context, node.host, "")
+    if name and not node.apparmor.has(name):
+        raise FailedPrecondition(f"AppArmor profile {name} is not loaded on this node; load it with apparmor_parser")
+    return ""
 
 
 def _target(node: Node, record: Container, context: LinuxContainerSecurityContext) -> int:

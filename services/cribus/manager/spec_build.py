@@ -79,7 +79,7 @@ def _process(wanted: Wanted, identity: users.Identity) -> Process:
         "noNewPrivileges": wanted.context.no_new_privs,
         "oomScoreAdj": spec_resources.oom_score(asked, wanted.host),
     }
-    profile = security.apparmor(wanted.context, wanted.host)
+    profile = security.apparmor(wanted.context, wanted.host, wanted.sources.apparmor)
     label = security.selinux_label(wanted.context.selinux_options, wanted.host)
     if profile:
         process["apparmorProfile"] = profile

@@ -19,6 +19,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     device_access: list[str] = []  # for each of them
     host_devices: list[Device] = []  # of a privileged container: all
     seccomp: Seccomp | None = None  # the document of a Localhost profile
+    apparmor: str = ""  # our own profile, where it is loaded for this container
     target_pid: int = 0  # init of the container whose PID namespace is shared
     image_volumes: dict[str, list[str]] = {}  # container_path → lower directories, top first
     volume_refs: dict[str, str] = {}  # container_path → id of that image

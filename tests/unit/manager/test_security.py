@@ -83,12 +83,27 @@ def test_seccomp_documents() -> None:
     assert security.seccomp(SecurityProfile(profile_type=ProfileType.Unconfined), None, [], HOST) is None
 
 
-def test_apparmor_only_where_it_is() -> None:
+def test_apparmor_of_somebody_only_where_it_is() -> None:
     profile = SecurityProfile(profile_type=ProfileType.Localhost, localhost_ref="mine")
     with pytest.raises(FailedPrecondition, match="not enabled"):
-        security.apparmor(C(apparmor=profile), HOST)
-    assert security.apparmor(C(apparmor=profile), Host(apparmor=True)) == "mine"
-    assert security.apparmor(C(apparmor_profile="runtime/default"), HOST) == ""
+        security.apparmor(C(apparmor=profile), HOST, "")
+    assert security.apparmor(C(apparmor=profile), Host(apparmor=True), "ours") == "mine"
+    assert security.apparmor(C(apparmor_profile="localhost/mine"), Host(apparmor=True), "ours") == "mine"
+
+
+@pytest.mark.parametrize(
+    ("context", "expected"),
+    [
+        (C(), "ours"),
+        (C(apparmor=SecurityProfile()), "ours"),
+        (C(apparmor_profile="runtime/default"), "ours"),
+        (C(apparmor=SecurityProfile(profile_type=ProfileType.Unconfined)), ""),
+        (C(apparmor_profile="unconfined"), ""),
+        (C(privileged=True, apparmor=SecurityProfile()), ""),
+    ],
+)
+def test_the_default_of_apparmor(context: C, expected: str) -> None:
+    assert security.apparmor(context, Host(apparmor=True), "ours") == expected
 
 
 def test_selinux_only_where_it_is() -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from cribus.api.cri import container as c
 from cribus.api.cri.image import ImageSpec
@@ -127,6 +128,45 @@ def test_image_volumes(world: World, run: Run) -> None:
         gathered(world, run, mounts=volume("none"))
     with pytest.raises(InvalidArgument):
         gathered(world, run, mounts=volume(readonly=False))
+
+
+class Profiles:
+    """manager/apparmor.py, with `theirs` loaded; ours can be or not."""
+
+    def __init__(self, ours: str) -> None:
+        self._ours = ours
+
+    async def default(self) -> str:
+        if not self._ours:
+            raise FailedPrecondition("cannot be loaded")
+        return self._ours
+
+    async def default_or_none(self) -> str:
+        return self._ours
+
+    def has(self, name: str) -> bool:
+        return name == "theirs"
+
+
+def _confined(kind: ProfileType, name: str = "") -> LinuxContainerSecurityContext:
+    return LinuxContainerSecurityContext(apparmor=SecurityProfile(profile_type=kind, localhost_ref=name))
+
+
+def test_apparmor(world: World, run: Run) -> None:
+    nobody = LinuxContainerSecurityContext()
+    by_default = _confined(ProfileType.RuntimeDefault)
+    assert gathered(world, run, by_default).apparmor == ""  # a host without it
+    world.node.host = msgspec.structs.replace(world.node.host, apparmor=True)
+    world.node.apparmor = Profiles("ours")  # type: ignore[assignment]
+    assert gathered(world, run, nobody).apparmor == gathered(world, run, by_default).apparmor == "ours"
+    assert gathered(world, run, _confined(ProfileType.Unconfined)).apparmor == ""
+    assert gathered(world, run, _confined(ProfileType.Localhost, "theirs")).apparmor == ""
+    with pytest.raises(FailedPrecondition, match="nobodys is not loaded"):
+        gathered(world, run, _confined(ProfileType.Localhost, "nobodys"))
+    world.node.apparmor = Profiles("")  # type: ignore[assignment]
+    assert gathered(world, run, nobody).apparmor == ""
+    with pytest.raises(FailedPrecondition, match="cannot be loaded"):
+        gathered(world, run, by_default)
 
 
 def test_names_of_image_volumes_are_like_ids() -> None:
