@@ -126,6 +126,16 @@ def _status(pid: int, thread: str) -> dict[str, list[str]]:
     return {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
 
 
+def _profile(labels: list[list[str]]) -> str:
+    """AppArmor's, of what is written before a program is executed; empty without one."""
+    return next((text.removeprefix("exec ") for path, text in labels if "/apparmor/" in path), "")
+
+
+def _confined(pid: int, thread: str) -> str:
+    """`NAME (enforce)`, or `unconfined`."""
+    return files.read(f"/proc/{pid}/task/{thread}/attr/apparmor/current").decode()
+
+
 def _identity(pid: int, expected: Expected) -> None:
     """Every thread's user, capabilities and filters."""
     wanted, may = expected.process, expected.process["capabilities"]
@@ -142,6 +152,8 @@ def _identity(pid: int, expected: Expected) -> None:
             raise _refused("may gain privileges, which the request forbids")
         if wanted["seccomp"] and told["Seccomp"] != ["2"]:
             raise _refused("has a thread without the request's seccomp profile")
+        if (profile := _profile(wanted["labels"])) and not _confined(pid, thread).startswith(f"{profile} ("):
+            raise _refused("has a thread without the request's AppArmor profile")
         if told["State"][0] not in "Tt":
             raise _refused("has a process that runs already")
         if os.sched_getscheduler(int(thread)) & ~os.SCHED_RESET_ON_FORK not in _CALM:

@@ -104,8 +104,13 @@ def test_who_comes_later_waits_for_its_end(node: Node, folder: Path) -> None:
         (changed(namespaces=[{"type": "mount"}]), [], "shares its process namespace"),
         (changed(namespaces=[{"type": "pid", "path": "/x"}]), [], "shares its process namespace"),
         (changed(namespaces=[{"type": "pid"}, {"type": "user", "path": "/x"}]), [], "user namespace"),
+        ({**SPEC, "process": {"selinuxLabel": "x"}}, [], "label of SELinux"),
     ],
 )
 def test_what_is_not_even_tried(spec: dict[str, Any], runtime: list[str], why: str) -> None:
     with pytest.raises(FailedPrecondition, match=why):
         dump.check(Record(container="c", runtime=runtime), spec)
+
+
+def test_a_profile_of_apparmor_is_written_down_with_the_rest() -> None:
+    dump.check(Record(container="c"), {**SPEC, "process": {"apparmorProfile": "mine"}})

@@ -30,7 +30,7 @@ ALL = (1 << 64) - 1
 
 def expected(mountinfo: str = PATTERN, **process: Any) -> look.Expected:
     known = {
-        "uid": 0, "no_new_privs": False, "seccomp": b"", "rlimits": [], "oom": None,
+        "uid": 0, "no_new_privs": False, "seccomp": b"", "labels": [], "rlimits": [], "oom": None,
         "capabilities": {"bounding": ALL, "may": ALL}, **process,
     }  # fmt: skip
     return look.Expected(mountinfo, "/run/c/pattern", {"linux": {"namespaces": [{"type": "pid"}]}}, known, ["/data"])
@@ -150,6 +150,18 @@ def test_privileges_user_and_filter() -> None:
             looked(pid, uid=1000)
         with pytest.raises(FailedPrecondition, match="without the request's seccomp profile"):
             looked(pid, seccomp=b"x")
+
+
+def test_apparmor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No kernel of the tests has it: what it would say is given."""
+    labels = [["/proc/self/attr/apparmor/exec", "exec mine"]]
+    with stopped(lean) as pid:
+        monkeypatch.setattr(look, "_confined", lambda pid, thread: "mine (enforce)\n")
+        looked(pid, labels=labels)
+        for told in ("unconfined\n", "mine-too (enforce)\n"):
+            monkeypatch.setattr(look, "_confined", lambda pid, thread, told=told: told)
+            with pytest.raises(FailedPrecondition, match="without the request's AppArmor profile"):
+                looked(pid, labels=labels)
 
 
 def test_one_that_runs_already() -> None:
