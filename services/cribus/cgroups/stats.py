@@ -51,7 +51,7 @@ class Io:
 
 class Stats:
     """One reading. `cpu_ns` is processor time since the cgroup was made; `pids` counts threads too.
-    `swap` is None without swap accounting, `psi` (cpu, memory, io) empty on v1."""
+    `swap` is None without swap accounting, `swap_limit` without a limit, `psi` (cpu, memory, io) empty on v1."""
 
     __slots__ = ("cpu_ns", "io", "memory", "pids", "psi", "swap", "swap_limit")
 
@@ -60,7 +60,7 @@ class Stats:
         self.memory = memory
         self.pids = pids
         self.swap: int | None = None
-        self.swap_limit = 0
+        self.swap_limit: int | None = None
         self.io = Io()
         self.psi: dict[str, Psi] = {}
 
@@ -88,7 +88,7 @@ def _read_v1(tree: V1, path: str) -> Stats:
     if together >= 0:
         stats.swap = max(0, together - usage)
         both = control.number(memory_directory + "/memory.memsw.limit_in_bytes")
-        stats.swap_limit = 0 if both >= control.UNLIMITED_V1 else max(0, both - limit)
+        stats.swap_limit = None if both >= control.UNLIMITED_V1 else max(0, both - limit)
     blkio = tree.mounts.get("blkio", "") + path
     stats.io.read_bytes, stats.io.write_bytes = _blkio(blkio, "io_service_bytes")
     stats.io.reads, stats.io.writes = _blkio(blkio, "io_serviced")
@@ -117,7 +117,8 @@ def _read_v2(directory: str) -> Stats:
     stats = Stats(cpu, memory, control.number(directory + "/pids.current"))
     swap = control.number(directory + "/memory.swap.current", -1)
     stats.swap = swap if swap >= 0 else None
-    stats.swap_limit = control.number(directory + "/memory.swap.max")
+    most = control.number(directory + "/memory.swap.max", -1)
+    stats.swap_limit = most if most >= 0 else None
     _io_stat(control.read_or(directory + "/io.stat", ""), stats.io)
     for name in ("cpu", "memory", "io"):
         if text := control.read_or(f"{directory}/{name}.pressure", ""):

@@ -48,7 +48,7 @@ def _common(reading: Reading, seen: stats.Stats) -> None:
         "memory_working_set": memory.working_set,
         "memory_swap": seen.swap or 0,
         "spec_memory": memory.limit,
-        "spec_swap": memory.limit + seen.swap_limit,
+        "spec_swap": memory.limit + (seen.swap_limit or 0),
         "spec_reservation": 0,
         "threads": seen.pids,
         "io_read_bytes": seen.io.read_bytes,

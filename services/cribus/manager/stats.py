@@ -205,7 +205,7 @@ def _swap(usage: _Usage) -> u.SwapUsage | None:
     read = usage.read
     if read.swap is None:
         return None
-    available = max(0, read.swap_limit - read.swap) if read.swap_limit else None
+    available = None if read.swap_limit is None else max(0, read.swap_limit - read.swap)
     return u.SwapUsage(timestamp=usage.at, swap_usage_bytes=read.swap, swap_available_bytes=available)
 
 

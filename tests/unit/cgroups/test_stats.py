@@ -1,7 +1,9 @@
 from pathlib import Path
 
-from cribus.cgroups import stats
+import pytest
+from cribus.cgroups import control, stats
 from cribus.cgroups.layout import Tree
+from cribus.cgroups.v1 import V1
 from cribus.cgroups.v2 import V2
 
 from tests.unit.cgroups.conftest import NAME, Members
@@ -48,3 +50,22 @@ def test_v2_files(tmp_path: Path) -> None:
     assert some is not None
     assert (some.avg10, some.total) == (1.5, 77)
     assert seen.psi["cpu"].full is None
+
+
+@pytest.mark.parametrize(("text", "limit"), [("0", 0), ("max", None), ("", None)])
+def test_no_swap_is_a_limit_too(text: str, limit: int | None, tmp_path: Path) -> None:
+    (tmp_path / "memory.swap.current").write_text("0\n")
+    (tmp_path / "memory.swap.max").write_text(text)
+    assert stats.read(V2("cgroupfs", "cribus", str(tmp_path)), "").swap_limit == limit
+
+
+def test_no_swap_is_a_limit_on_v1(tmp_path: Path) -> None:
+    for name, text in {
+        "memory.usage_in_bytes": "70", "memory.limit_in_bytes": "100",
+        "memory.memsw.usage_in_bytes": "70", "memory.memsw.limit_in_bytes": "100",
+    }.items():  # fmt: skip
+        (tmp_path / name).write_text(text)
+    v1 = V1("cgroupfs", "cribus", {"memory": str(tmp_path)})
+    assert stats.read(v1, "").swap_limit == 0
+    (tmp_path / "memory.memsw.limit_in_bytes").write_text(str(control.UNLIMITED_V1))
+    assert stats.read(v1, "").swap_limit is None

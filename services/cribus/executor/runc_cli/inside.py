@@ -8,12 +8,15 @@ from typing import Any
 
 from cribus import errors
 from cribus.executor.child import exec as child
-from cribus.executor.plan import build, host
+from cribus.executor.plan import build, fields, host
 from cribus.executor.plan import exec as planned
-from cribus.executor.runc_cli import forks
+from cribus.executor.plan import process as processes
+from cribus.executor.runc_cli import forks, log
 from cribus.executor.runc_cli.box import Box
 from cribus.executor.runc_cli.options import Line
 from cribus.linux import process
+from cribus.oci import validate
+from cribus.oci.runtime_spec import Process
 
 _SETS = ("bounding", "effective", "permitted")
 
@@ -24,8 +27,9 @@ def run(box: Box, line: Line) -> int:
     if status != "running":
         raise errors.FailedPrecondition(f"cannot exec in a container that is {status}")
     asked = _process(box, line)
+    validate.validate_process(asked)
     with ExitStack() as stack:
-        pid, link = _fork(stack, box, asked)
+        pid, link = _fork(stack, box, asked, line.general)
         master = forks.master(link) if asked.get("terminal") else -1
         if master >= 0 and line.given.get("console-socket"):
             forks.hand_over(line.given["console-socket"], master)
@@ -68,7 +72,7 @@ def _process(box: Box, line: Line) -> dict[str, Any]:
     return made
 
 
-def _fork(stack: ExitStack, box: Box, asked: dict[str, Any]) -> tuple[int, socket.socket]:
+def _fork(stack: ExitStack, box: Box, asked: dict[str, Any], general: dict[str, str]) -> tuple[int, socket.socket]:
     known, spec = box.known(), box.spec()
     pidfd = process.pidfd_open(known["pid"])
     stack.callback(os.close, pidfd)
@@ -81,7 +85,10 @@ def _fork(stack: ExitStack, box: Box, asked: dict[str, Any]) -> tuple[int, socke
     path = build.namespaces_of(spec).get("user", "")  # without one it is init's own
     users = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if path else os.dup(pidfd)
     stack.callback(os.close, users)
-    request = planned.plan(asked, spec, (box.tree().join_self_paths(known["cgroup"]), host.look()))
+    here = host.look()
+    request = planned.plan(asked, spec, (box.tree().join_self_paths(known["cgroup"]), here))
+    ignored = processes.ignored(asked, here, users="user" in build.namespaces_of(spec))
+    log.warn(general, [*fields.unknown(asked, Process, "process"), *ignored])
     streams = [theirs.fileno()] if asked.get("terminal") else [0, 1, 2]
     pid = forks.fork(child.main, (request, [pidfd, written, users, *streams]), (0, f"/proc/{known['pid']}/ns/pid"))
     os.close(written)
