@@ -4,6 +4,7 @@ A step is a list: a name of `STEPS` and its arguments. A step's OSError becomes 
 """
 
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -216,6 +217,12 @@ def _map(work: Work, tree: int, how: "list[Any]") -> None:
     flags = mount.AT_EMPTY_PATH | (mount.AT_RECURSIVE if deep else 0)
     try:
         mount.mount_setattr(tree, "", flags, (mount.MOUNT_ATTR_IDMAP, 0, 0, namespace))
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EPERM):
+            raise
+        what = "it or what is mounted below it" if deep else "it"
+        text = f"this kernel cannot show {what} with other owners; leave its uidMappings out"
+        raise OSError(error.errno, text) from error
     finally:
         os.close(namespace)
 

@@ -20,7 +20,7 @@ from cribus.executor.node import Held, Node
 from cribus.executor.plan import build
 from cribus.executor.plan.build import Plan
 from cribus.executor.runtimes import keep
-from cribus.executor.runtimes.native import Native, resources
+from cribus.executor.runtimes.native import Native, resources, unset
 from cribus.executor.runtimes.runtime import Known, Made
 from cribus.executor.state import Record
 from cribus.linux import files, process
@@ -60,7 +60,7 @@ class Restored(Native):
         task = _Task(bundle, images, spec, build.build(spec, place, node.host), told, record.cgroup)
         node.tree.create(record.cgroup)
         node.tree.apply(record.cgroup, resources(spec))
-        ignored = [*task.plan.warnings, *node.tree.ignored(record.cgroup, resources(spec))]
+        ignored = [*task.plan.warnings, *unset(node, record, spec)]
         for name in ("rootfs", "pattern"):
             os.makedirs(task.place(name), exist_ok=True)
         made = await _fork(node, path, task)

@@ -20,6 +20,14 @@ def unknown(document: dict[str, Any], kind: Any = Spec, place: str = "") -> list
     return found
 
 
+def of_unit(document: dict[str, Any], driver: str) -> list[str]:
+    """Annotations by which runc sets properties of the container's unit where systemd has the cgroups."""
+    asked = [name for name in document.get("annotations") or {} if name.startswith("org.systemd.property.")]
+    return [f"annotation {name} is ignored: units have what follows from the limits" for name in sorted(asked)] * (
+        driver == "systemd"
+    )
+
+
 def _inside(value: Any, kind: Any, place: str) -> list[str]:
     """The same of a property's value. One of another shape is for the checks of its own."""
     if is_typeddict(kind):

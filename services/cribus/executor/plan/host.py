@@ -33,7 +33,7 @@ def look() -> Host:
         last_capability=capabilities.last(),
         resctrl=has_resctrl(),
         selinux=os.path.exists("/sys/fs/selinux/enforce"),
-        apparmor=os.path.exists("/sys/kernel/security/apparmor/profiles"),
+        apparmor=has_apparmor(),
     )
 
 
@@ -42,6 +42,14 @@ def own_network(path: str) -> bool:
     try:
         return os.path.samefile(path, "/proc/self/ns/net")
     except OSError:
+        return False
+
+
+def has_apparmor() -> bool:
+    try:
+        with open("/sys/module/apparmor/parameters/enabled") as file:
+            return file.read().strip() == "Y"
+    except FileNotFoundError:
         return False
 
 

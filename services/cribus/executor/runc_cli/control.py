@@ -9,10 +9,12 @@ import sys
 import time
 
 from cribus import errors
+from cribus.executor.plan import fields
 from cribus.executor.runc_cli import hosthooks, log
 from cribus.executor.runc_cli.box import Box
 from cribus.executor.runc_cli.options import Line
 from cribus.linux import process
+from cribus.oci.runtime_spec import Resources
 
 _DEADLINE = 10.0  # seconds for the killed to end
 
@@ -134,7 +136,7 @@ def _running(box: Box) -> None:
 
 
 _MEMORY = {"memory": "limit", "memory-swap": "swap", "memory-reservation": "reservation"}
-_CPU = {"cpu-period": "period", "cpu-quota": "quota", "cpu-share": "shares", "cpu-burst": "burst"}
+_CPU = {"cpu-period": "period", "cpu-quota": "quota", "cpu-share": "shares", "cpu-burst": "burst", "cpu-idle": "idle"}
 _CPUSET = {"cpuset-cpus": "cpus", "cpuset-mems": "mems"}
 
 
@@ -158,7 +160,8 @@ def update(box: Box, line: Line) -> int:
         if "blkio-weight" in line.given:
             asked["blockIO"] = {"weight": int(line.given["blkio-weight"])}
     cgroup = box.known()["cgroup"]
-    log.warn(line.general, box.tree().ignored(cgroup, asked))
+    unknown = fields.unknown(asked, Resources, "linux.resources")
+    log.warn(line.general, [*unknown, *box.tree().ignored(cgroup, asked)])
     box.tree().change(cgroup, asked)
     return 0
 

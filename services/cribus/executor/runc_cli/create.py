@@ -9,8 +9,8 @@ from typing import Any
 
 from cribus import errors
 from cribus.executor.child import failure, init
-from cribus.executor.plan import build, devices, hooks, host
-from cribus.executor.runc_cli import control, forks, hosthooks, log, users
+from cribus.executor.plan import build, devices, fields, hooks, host
+from cribus.executor.runc_cli import control, forks, hosthooks, log, options, users
 from cribus.executor.runc_cli.box import Box
 from cribus.executor.runc_cli.options import Line
 from cribus.linux import process
@@ -43,7 +43,8 @@ def _fork(box: Box, spec: dict[str, Any], line: Line) -> int:
     tree.create(known["cgroup"])
     given = (spec.get("linux") or {}).get("resources") or {}
     tree.apply(known["cgroup"], {**given, "devices": devices.allowed(given.get("devices") or [], terminal=terminal)})
-    log.warn(line.general, [*plan.warnings, *tree.ignored(known["cgroup"], given)])
+    unset = [*tree.ignored(known["cgroup"], given), *fields.of_unit(spec, tree.driver)]
+    log.warn(line.general, [*options.ignored(line), *plan.warnings, *unset])
     with ExitStack() as stack:
         fifo, sync, written = _ends(stack, box)
         link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -11,7 +11,7 @@ from cribus.executor.child import exec as child
 from cribus.executor.plan import build, fields, host
 from cribus.executor.plan import exec as planned
 from cribus.executor.plan import process as processes
-from cribus.executor.runc_cli import forks, log
+from cribus.executor.runc_cli import forks, log, options
 from cribus.executor.runc_cli.box import Box
 from cribus.executor.runc_cli.options import Line
 from cribus.linux import process
@@ -29,7 +29,7 @@ def run(box: Box, line: Line) -> int:
     asked = _process(box, line)
     validate.validate_process(asked)
     with ExitStack() as stack:
-        pid, link = _fork(stack, box, asked, line.general)
+        pid, link = _fork(stack, box, asked, line)
         master = forks.master(link) if asked.get("terminal") else -1
         if master >= 0 and line.given.get("console-socket"):
             forks.hand_over(line.given["console-socket"], master)
@@ -72,7 +72,7 @@ def _process(box: Box, line: Line) -> dict[str, Any]:
     return made
 
 
-def _fork(stack: ExitStack, box: Box, asked: dict[str, Any], general: dict[str, str]) -> tuple[int, socket.socket]:
+def _fork(stack: ExitStack, box: Box, asked: dict[str, Any], line: Line) -> tuple[int, socket.socket]:
     known, spec = box.known(), box.spec()
     pidfd = process.pidfd_open(known["pid"])
     stack.callback(os.close, pidfd)
@@ -88,7 +88,7 @@ def _fork(stack: ExitStack, box: Box, asked: dict[str, Any], general: dict[str, 
     here = host.look()
     request = planned.plan(asked, spec, (box.tree().join_self_paths(known["cgroup"]), here))
     ignored = processes.ignored(asked, here, users="user" in build.namespaces_of(spec))
-    log.warn(general, [*fields.unknown(asked, Process, "process"), *ignored])
+    log.warn(line.general, [*options.ignored(line), *fields.unknown(asked, Process, "process"), *ignored])
     streams = [theirs.fileno()] if asked.get("terminal") else [0, 1, 2]
     pid = forks.fork(child.main, (request, [pidfd, written, users, *streams]), (0, f"/proc/{known['pid']}/ns/pid"))
     os.close(written)

@@ -7,7 +7,7 @@ from cribus.errors import InvalidArgument
 _GLOBAL = {"root": 1, "log": 1, "log-format": 1, "systemd-cgroup": 0, "debug": 0, "rootless": 1, "version": 0, "v": 0}
 _MAKE = {"bundle": 1, "pid-file": 1, "console-socket": 1, "no-pivot": 0, "no-new-keyring": 0, "preserve-fds": 1}
 _LIMITS = dict.fromkeys(("memory", "memory-swap", "memory-reservation", "pids-limit", "cpu-period", "cpu-quota"), 1)
-_LIMITS |= dict.fromkeys(("cpu-share", "cpu-burst", "cpuset-cpus", "cpuset-mems", "blkio-weight"), 1)
+_LIMITS |= dict.fromkeys(("cpu-share", "cpu-burst", "cpu-idle", "cpuset-cpus", "cpuset-mems", "blkio-weight"), 1)
 # name → how many values: 0 none, 1 one, 2 one each time it is given
 COMMANDS: dict[str, dict[str, int]] = {
     "create": _MAKE,
@@ -53,6 +53,12 @@ def parse(argv: list[str]) -> Line:
         return Line(general, command, {}, rest[1:])
     given, args = _options(rest[1:], COMMANDS[command], {**_SHORT, **_SHORT_OF.get(command, {})})
     return Line(general, command, given, args)
+
+
+def ignored(line: Line) -> list[str]:
+    """Options of runc's that are taken and have no effect, a sentence each."""
+    asked = [name for name in ("no-pivot", "preserve-fds") if line.given.get(name) not in (None, False, "0")]
+    return [f"option --{name} is ignored" for name in asked]
 
 
 def _options(argv: list[str], known: dict[str, int], short: dict[str, str]) -> tuple[dict[str, Any], list[str]]:

@@ -11,7 +11,7 @@ from cribus import errors
 from cribus.executor import ending, hooks, keepers, netdevices, waiting
 from cribus.executor.child import failure
 from cribus.executor.node import Held, Node
-from cribus.executor.plan import build, devices
+from cribus.executor.plan import build, devices, fields
 from cribus.executor.plan import hooks as planned
 from cribus.executor.plan.build import Plan
 from cribus.executor.runtimes import keep
@@ -45,7 +45,7 @@ class Native:
             node.tree.create(record.cgroup)
         with _LIMITS.of(record.container):
             node.tree.apply(record.cgroup, resources(spec))
-        ignored = [*plan.warnings, *node.tree.ignored(record.cgroup, resources(spec))]
+        ignored = [*plan.warnings, *unset(node, record, spec)]
         os.makedirs(f"{bundle}/rootfs", exist_ok=True)
         with contextlib.suppress(FileExistsError):
             os.mkfifo(f"{bundle}/{FIFO}", 0o600)
@@ -75,6 +75,11 @@ class Native:
 
     async def clear(self, node: Node, record: Record) -> None:
         """Keeper, cgroup and directory, which every runtime has, are all that there is."""
+
+
+def unset(node: Node, record: Record, spec: dict[str, Any]) -> list[str]:
+    """What of its cgroup's settings has no effect, a sentence each."""
+    return [*node.tree.ignored(record.cgroup, resources(spec)), *fields.of_unit(spec, node.tree.driver)]
 
 
 def resources(spec: dict[str, Any]) -> dict[str, Any]:

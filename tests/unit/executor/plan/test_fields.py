@@ -296,5 +296,12 @@ def test_what_is_no_property_is_told() -> None:
     ]  # fmt: skip
 
 
+def test_properties_of_a_unit_are_systemds() -> None:
+    document = {"annotations": {"org.systemd.property.KillSignal": "37", "other": "x"}}
+    assert fields.of_unit(document, "cgroupfs") == fields.of_unit({"annotations": None}, "systemd") == []
+    (told,) = fields.of_unit(document, "systemd")
+    assert "org.systemd.property.KillSignal is ignored" in told
+
+
 def test_a_usual_document_is_told_nothing_of() -> None:
     assert fields.unknown(FULL) == []

@@ -74,6 +74,9 @@ def test_limits(
     control.update(box, line(resources=str(tmp_path / "file")))
     assert tree.told == [("change", one), ("change", {"pids": {"limit": 1}}), ("change", {"pids": {"limit": 2}})]
     assert capfd.readouterr().err == "warning: pids are ignored\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO('{"pids": {"limits": 1}}'))
+    control.update(box, line(resources="-"))
+    assert "linux.resources.pids.limits is no property" in capfd.readouterr().err
 
 
 def test_ps(make: Make, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,3 +33,9 @@ def test_what_there_is_not(words: str) -> None:
 def test_no_command() -> None:
     assert options.parse([]).command == "help"
     assert options.parse(["nonsense"]).command == "nonsense"
+
+
+def test_what_is_taken_and_has_no_effect_is_told() -> None:
+    line = options.parse(["create", "--no-pivot", "--preserve-fds", "3", "id"])
+    assert options.ignored(line) == ["option --no-pivot is ignored", "option --preserve-fds is ignored"]
+    assert options.ignored(options.parse(["create", "--preserve-fds", "0", "id"])) == []
