@@ -41,7 +41,8 @@ def test_a_container(cri: Cri, clean: Node) -> None:
     _pressure(seen)
     if Path("/sys/fs/cgroup/memory/memory.memsw.usage_in_bytes").exists():
         assert seen.swap.HasField("swap_usage_bytes")
-        assert seen.swap.HasField("swap_available_bytes") is False  # memory and swap have one limit: none is left
+        assert seen.swap.HasField("swap_available_bytes")
+        assert seen.swap.swap_available_bytes.value == 0  # memory and swap have one limit: none is left
     listed = {one.attributes.id: one for one in cri.call("ListContainerStats").stats}
     assert listed[box].cpu.usage_core_nano_seconds.value >= seen.cpu.usage_core_nano_seconds.value
 
