@@ -1,9 +1,12 @@
 """The security context to the letter, read from inside: /proc/self/status and what the kernel refuses."""
 
+import contextlib
 import io
 import json
+import subprocess
 import tarfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -221,18 +224,52 @@ class TestSeccomp:
         assert "none.json" in text
 
 
+_SYSCTL = "/proc/sys/kernel/panic_on_oops"
+_NO_WRITES = """
+profile {name} flags=(attach_disconnected) {{
+  file,
+  deny /** w,
+}}
+"""
+
+
+@contextlib.contextmanager
+def _loaded(name: str) -> Iterator[None]:
+    subprocess.run(["apparmor_parser", "-r", "-K"], input=_NO_WRITES.format(name=name), text=True, check=True)
+    try:
+        yield
+    finally:
+        Path("/sys/kernel/security/apparmor/.remove").write_text(name)
+
+
 def test_apparmor_is_refused_where_it_is_not_and_confines_where_it_is(cri: Cri) -> None:
+    """Where the kernel has it active; elsewhere nobody is confined, and who insists is refused."""
     pod = cri.pod()
-    default = _context(apparmor={"profile_type": "RuntimeDefault"})
-    boxes = [pod.running(**context) for context in (default, {}, _context(apparmor={"profile_type": "Unconfined"}))]
-    code, text = pod.refused(**_context(apparmor={"profile_type": "Localhost", "localhost_ref": "nobodys"}))
+    default = pod.running(**_context(apparmor={"profile_type": "RuntimeDefault"}))
+    unconfined = pod.running(**_context(apparmor={"profile_type": "Unconfined"}))
+    mine = _context(apparmor={"profile_type": "Localhost", "localhost_ref": f"localhost/{cri.node.tag}-mine"})
+    code, text = pod.refused(**mine)
     assert code == "FAILED_PRECONDITION"
     if not apparmor.available():
         assert "AppArmor is not enabled" in text
         return
-    assert "not loaded" in text
-    seen = [pod.says(box, "cat", "/proc/self/attr/apparmor/current").strip() for box in boxes]
-    assert seen == [f"{apparmor.NAME} (enforce)"] * 2 + ["unconfined"]
+    assert "is not loaded" in text
+    ours = f"{apparmor.NAME} (enforce)"
+    for box, label in ((default, ours), (pod.running(), ours), (unconfined, "unconfined")):
+        pid = json.loads((cri.node.run_dir / "containers" / box / "state.json").read_text())["pid"]
+        assert Path(f"/proc/{pid}/attr/current").read_text().strip() == label
+        assert pod.says(box, "cat", "/proc/self/attr/current").strip() == label  # a further process too
+    pod.says(default, "sh", "-c", "echo 1 >/x; mkdir /y; cat /proc/$$/status; sleep 1000 & kill $!")
+    bold = {"capabilities": {"add_capabilities": ["SYS_ADMIN"]}, "masked_paths": [], "readonly_paths": []}
+    free = cri.pod(linux={"security_context": {"privileged": True}})
+    for box, denied in ((pod.running(**_context(**bold)), True), (free.running(**_context(privileged=True)), False)):
+        for command in ("mkdir -p /mnt && mount -t tmpfs none /mnt", f"was=$(cat {_SYSCTL}) && echo $was >{_SYSCTL}"):
+            done = cri.call("ExecSync", container_id=box, cmd=["sh", "-c", command], timeout=30)
+            assert (done.exit_code != 0) is denied, (command, done.stderr)
+    with _loaded(f"{cri.node.tag}-mine"):
+        box = pod.running(**mine)
+        assert "Permission denied" in _fails(pod, box, "touch /x")
+        pod.says(box, "cat", "/etc/passwd")
 
 
 class TestPaths:
