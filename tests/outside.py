@@ -1,19 +1,94 @@
-"""Outside runtimes that the tests run containers with. `deploy/test` brings all of them.
+"""Outside runtimes that the tests run containers with, and what does not hold with each. `deploy/test` brings
+all of them.
 
-A command line, as a shell has it, for each: released runc, Debian's runc, and Debian's crun, which is
-given a view of the host without the v2 tree where that is mounted beside v1, because it refuses both.
+The command is a line as a shell has it. Debian's crun refuses the v2 tree where that is mounted beside v1, and is
+given a view of the host without it. Debian's gVisor, of 2022, takes every network namespace of a kernel of today
+for the host's, and is told to leave networks alone.
 """
 
 import os
 import shlex
 import shutil
+from typing import NamedTuple
 
-RUNC = shutil.which("runc") or "runc"
-DEBIANS = "/usr/sbin/runc"
 _V1_ALONE = 'umount /sys/fs/cgroup/unified && exec /usr/bin/crun "$@"'
 
 
-def crun() -> str:
+class Outside(NamedTuple):
+    """`unlike`: cases of tests/node/executor_driver.py that cannot hold, each with words of how it fails, which
+    must be said: a case that holds after all is to be taken out."""
+
+    command: str
+    unlike: dict[str, str] = {}
+
+
+def _crun() -> str:
     if not os.path.ismount("/sys/fs/cgroup/unified"):
         return "/usr/bin/crun"
     return shlex.join(["unshare", "-m", "--propagation", "slave", "sh", "-c", _V1_ALONE, "crun"])
+
+
+# Released after these: time namespaces (crun's init dies of them), devices moved into a container, schedulers and
+# memory policy, the CPUs of an exec.
+_YOUNGER = {
+    "scheduling": "none: prio 0",
+    "network_devices": "a device that is not there",
+    "clocks_of_its_own": "outside create: ",
+    "cpus_of_an_exec": "may run on",
+}
+# A kernel of its own shows its own processes, terminals, clocks and CPUs, has no namespace of the host's to join
+# but the network's, and takes its exit from no one: pausing stops that kernel, not its cgroup; a process that
+# nobody waits for lives on in it.
+_OWN_KERNEL = {
+    "cgroups_and_queues_in_it": "/dev/mqueue: No such file",
+    "exec_with_a_terminal": "not a tty",
+    "terminal": "not a tty",
+    "an_exec_that_nobody_waits_for": "it goes on",
+    "seen_to_be_paused": "paused, it is running",
+    "a_shared_bind": 'must specify private or slave: "rshared"',
+    "the_score_for_the_oom_killer": "it sees 0",  # the host's killer has the right one
+    "shared_pid_namespace": "('0",
+    "user_namespace": "setting namespace of type user",
+    "personality": "x86_64",
+    "scheduling": "/proc/self/numa_maps: No such file",
+    "network_devices": "a device that is not there",
+    "clocks_of_its_own": "up for ",
+    "cpus_of_an_exec": "may run on",
+}
+_SYSTRAP = ("--platform=systrap", "--oci-seccomp", "--overlay2=none")
+_PTRACE = ("--platform=ptrace", "--oci-seccomp", "--network=none")
+
+RUNC = shutil.which("runc") or "runc"
+EVERY = {
+    "runc": Outside(RUNC),
+    "debian-runc": Outside("/usr/sbin/runc", {**_YOUNGER, "personality": "x86_64"}),
+    # "rro" of a file: it opens every target as a directory
+    "crun": Outside(_crun(), {**_YOUNGER, "read_only_with_all_below": "Not a directory"}),
+    "youki": Outside(
+        shutil.which("youki") or "youki",
+        {
+            "a_bind_onto_a_link_that_leads_nowhere": "pathrs create_file failed",
+            "a_shared_bind": "UnknownRootfsPropagation",
+            "a_working_directory_that_is_not_there": "failed to chdir: ENOENT",
+        },
+    ),
+    "gvisor": Outside(
+        shlex.join([shutil.which("runsc") or "runsc", *_SYSTRAP]),
+        {
+            **_OWN_KERNEL,
+            "read_only_with_all_below": "AssertionError: ('content', '')",  # writable, and it does not say that it can
+            "user_and_limits": "Operation not permitted",  # whatever error a filter wants
+        },
+    ),
+    "debian-gvisor": Outside(
+        shlex.join(["/usr/bin/runsc", *_PTRACE]),
+        {
+            **_OWN_KERNEL,
+            "an_exec_counts_for_the_container": "counted nowhere",
+            "other_limits": "outside update: ",
+            "read_only_with_all_below": 'unknown mount option "rro"',
+            "user_and_limits": "1000 7 8\n0022",  # no umask
+            "a_hook_that_hangs": "createContainer",  # runs none
+        },
+    ),
+}

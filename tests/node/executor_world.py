@@ -74,6 +74,8 @@ class World:
 
     async def up(self, **more: Any) -> None:
         self.pod = await pods.create(self.node, CreatePod(pod=POD, **more))
+        with open(f"{self.node.pod(POD)}/hostname", "w") as file:  # as the manager does
+            file.write(f"{more.get('hostname', '')}\n")
 
     def spec(self, id: str, *args: str, stdin: bool = False, **process_: Any) -> dict[str, Any]:
         disk = f"{self.base}/disk/{id}"

@@ -47,19 +47,29 @@ _REMOVED = Step("executor.delete.removed")
 
 
 async def create(node: Node, request: Create) -> Created:
-    """Keeper and init up to the barrier, or only until they are there when `early`."""
+    """Keeper and init up to the barrier, or only until they are there when `early`. Raises Aborted when the
+    container is deleted meanwhile."""
     known: asyncio.Future[Created] = asyncio.get_running_loop().create_future()
-    if not request.early:
-        return await _create(node, request, known)
     setup = asyncio.create_task(_create(node, request, known))
     setup.add_done_callback(_retrieved)
     node.setups[request.container] = setup
+    enough = {setup, known} if request.early else {setup}
     try:
-        await asyncio.wait({known, setup}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(enough, return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
         setup.cancel()
         raise
-    return known.result() if known.done() else await setup
+    finally:
+        if not request.early and node.setups.get(request.container) is setup:
+            del node.setups[request.container]
+    return known.result() if known.done() else await _set_up(setup)
+
+
+async def _set_up(setup: "asyncio.Task[Created]") -> Created:
+    await asyncio.wait({setup})
+    if setup.cancelled():
+        raise errors.Aborted("the container was deleted while it was set up; create it again")
+    return setup.result()
 
 
 def _retrieved(setup: asyncio.Task[Created]) -> None:
@@ -154,7 +164,7 @@ async def start(node: Node, request: Named) -> Empty:
     kernel said when it cannot."""
     setup = node.setups.pop(request.container, None)
     if setup is not None:
-        await asyncio.shield(setup)
+        await _set_up(setup)
     async with node.alone(request.container):
         bundle = node.bundle(request.container)
         record = await found.known(node, request.container)
@@ -268,8 +278,11 @@ def _sigkill(node: Node, record: Record, *, everyone: bool) -> None:
 
 
 async def delete(node: Node, request: Named) -> Empty:
-    """Kill what runs, remove cgroup and run directory. From every state; content with nothing."""
-    node.setups.pop(request.container, None)
+    """Kill what runs, remove cgroup and run directory. From every state; content with nothing. A creation that is
+    under way is given up: what it waits for may never come."""
+    setup = node.setups.pop(request.container, None)
+    if setup is not None:
+        setup.cancel()
     async with node.alone(request.container):
         bundle = node.bundle(request.container)
         record = state.load(bundle)

@@ -39,7 +39,7 @@ class Node:
         self.host = host
         self.handlers: dict[str, Handler] = {}
         self.held: dict[str, Held] = {}
-        self.setups: dict[str, asyncio.Task[Created]] = {}  # begun by a creation that has answered already
+        self.setups: dict[str, asyncio.Task[Created]] = {}  # creations that are not over
         self.criu: dict[tuple[str, int, int], Criu] = {}  # by file: path, inode, time
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}  # with how many hold or want it
 

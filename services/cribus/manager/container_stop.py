@@ -1,6 +1,7 @@
 """StopContainer: the stop signal, time to obey it, then SIGKILL. And the end of a container's
 processes as the one teardown of its pod wants it."""
 
+import asyncio
 import logging
 import signal
 
@@ -8,7 +9,7 @@ import msgspec
 
 from cribus.api import executor, shim
 from cribus.api.cri.container import StopContainerRequest, StopContainerResponse
-from cribus.errors import DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
+from cribus.errors import DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, NotFound, Unavailable
 from cribus.manager import exits, lifecycle, signals
 from cribus.manager.node import Node
 from cribus.manager.records import Container, State
@@ -56,8 +57,13 @@ async def _stopping(node: Node, record: Container) -> Container:
 
 async def _to_the_end(node: Node, record: Container, grace: int) -> None:
     if grace > 0:
-        await _signal(node, record, signals.number(record.stop_signal))
-        if await exits.wait(node, record.id, grace):
+        end = asyncio.get_running_loop().time() + grace
+        try:
+            await _signal(node, record, signals.number(record.stop_signal))
+        except (Internal, InvalidArgument, DeadlineExceeded) as error:
+            # An outside runtime that fails or hangs has the time that the container would have had, no more.
+            _logger.warning("its stop signal was not sent", extra={"container": record.id, "cause": error.message})
+        if await exits.wait(node, record.id, max(0.0, end - asyncio.get_running_loop().time())):
             return
     await kill(node, record)
 

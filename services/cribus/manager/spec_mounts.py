@@ -116,7 +116,10 @@ def _access(wanted: Wanted, mount: CriMount) -> str:
     if mount.propagation is not MountPropagation.PROPAGATION_PRIVATE:
         raise InvalidArgument(f"mount {mount.container_path}: recursive_read_only needs private propagation")
     if not wanted.host.recursive_readonly:
-        raise FailedPrecondition(f"mount {mount.container_path}: recursive_read_only needs Linux 5.12 or newer")
+        raise FailedPrecondition(
+            f"mount {mount.container_path}: recursive_read_only needs Linux 5.12 or newer, and of an outside runtime "
+            "handler that it says rro in its features; use readonly alone"
+        )
     return "rro"
 
 

@@ -85,6 +85,39 @@ def test_an_early_answer_leaves_the_rest_to_start(node: Node, monkeypatch: pytes
     assert node.setups == {}
 
 
+@pytest.mark.parametrize("early", [False, True])
+def test_a_creation_that_hangs_ends_with_its_container(
+    node: Node, monkeypatch: pytest.MonkeyPatch, *, early: bool
+) -> None:
+    Path(node.bundle("c"), "config.json").write_text("{}")
+    undone: list[str] = []
+    begun = asyncio.Event()
+
+    async def make(*_: Any) -> state.Record:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def unmake(_: Node, record: state.Record) -> None:
+        undone.append(record.container)
+
+    monkeypatch.setattr(containers, "_make", make)
+    monkeypatch.setattr(containers, "_unmake", unmake)
+
+    async def main() -> None:
+        creating = asyncio.create_task(containers.create(node, Create(container="c", pod="p", early=early)))
+        await begun.wait()
+        async with asyncio.timeout(5):
+            await containers.delete(node, C)
+        with pytest.raises(Aborted, match="was deleted while"):
+            await creating
+
+    asyncio.run(main())
+    assert undone[0] == "c"
+    assert node.setups == {}
+    assert not Path(node.bundle("c")).exists()
+
+
 def test_an_early_answer_tells_what_failed_before_there_was_a_process(node: Node) -> None:
     fails(containers.create(node, Create(container="c", pod="p", early=True)), NotFound, "runtime-spec")
     asyncio.run(containers.delete(node, C))

@@ -3,9 +3,11 @@
 import asyncio
 
 import pytest
+from cribus.api import executor
 from cribus.api.cri.container import RemoveContainerRequest, StopContainerRequest
 from cribus.api.cri.values import Signal
-from cribus.errors import DeadlineExceeded
+from cribus.api.verb import Empty
+from cribus.errors import CribusError, DeadlineExceeded, Internal
 from cribus.manager import container_remove, container_stop
 from cribus.manager.records import State
 
@@ -30,6 +32,25 @@ def test_it_is_asked_first(world: World, run: Run, obeys: bool, sent: list[int])
         assert signals(world) == sent
         assert (record.state, record.exit_code) == (State.EXITED, 128 + sent[-1])
         assert record.started_at <= record.finished_at
+
+    run(story())
+
+
+@pytest.mark.parametrize("failure", [Internal("runtime kill: no"), DeadlineExceeded("runtime kill hung")])
+def test_a_runtime_that_cannot_even_ask_keeps_no_container(world: World, run: Run, failure: CribusError) -> None:
+    async def story() -> None:
+        kill = world.executor_kill
+
+        def broken(request: executor.Kill) -> Empty:
+            if request.signal != 9:
+                raise failure
+            return kill(request)
+
+        world.executor_kill = broken  # type: ignore[method-assign]
+        id = await world.running(await world.pod())
+        await container_stop.stop(world.node, request(id, 1))
+        assert signals(world) == [15, 9]
+        assert world.node.records.containers[id].state is State.EXITED
 
     run(story())
 

@@ -48,9 +48,7 @@ class External:
         try:
             return await _fork(node, record, spec)
         except TimeoutError as error:
-            raise errors.DeadlineExceeded(
-                f"{record.runtime[0]} create did not end within {keep.DEADLINE:g} s and was killed"
-            ) from error
+            raise command.hung(record, "create", keep.DEADLINE) from error
 
     async def start(self, node: Node, record: Record) -> None:
         """A repeat, after its first answer was lost, is content with what runs."""
@@ -102,14 +100,20 @@ async def status(node: Node, record: Record) -> str:
 
 
 async def _delete(node: Node, record: Record) -> None:
-    """By force only what the runtime does not take for ended: runc then waits a tenth of a second."""
+    """By force only what the runtime does not take for ended: runc then waits a tenth of a second. One that hangs
+    is not asked again. Either way its processes are dead, and its cgroup is ours to remove."""
     try:
         await command.run(node, record, ["delete", record.container])
+        return
+    except errors.DeadlineExceeded as error:
+        failed: errors.CribusError = error
     except errors.CribusError:
         try:
             await command.run(node, record, ["delete", "--force", record.container])
-        except errors.CribusError as error:  # its processes are dead, its cgroup is ours to remove
-            _logger.warning("not deleted by its runtime", extra=_ids(record, error))
+            return
+        except errors.CribusError as error:
+            failed = error
+    _logger.warning("not deleted by its runtime", extra=_ids(record, failed))
 
 
 def _ids(record: Record, error: errors.CribusError) -> dict[str, str]:
@@ -147,7 +151,7 @@ async def _fork(node: Node, record: Record, spec: dict[str, Any]) -> Made:
             kept = await keep.begin(node, node.bundle(record.container), wanted)
         except keep.Refused as error:
             text = command.said(f"{where}/{command.LOG}") or _rest(three[2][1]) or error.message
-            raise command.refused(f"{record.runtime[0]} create", text) from error
+            raise command.refused(record, "create", text) from error
         stack.callback(os.close, kept.pidfd)
         if console is not None:
             await _hand_over(node, record, console)

@@ -8,7 +8,7 @@ from typing import Any
 
 from cribus import errors
 from cribus.api.executor import Exec, Execed
-from cribus.executor import waiting
+from cribus.executor import state, waiting
 from cribus.executor.node import Node
 from cribus.executor.plan import exec
 from cribus.executor.runtimes import command, console
@@ -71,15 +71,17 @@ async def _forked(
 
 
 async def _answer(link: socket.socket, record: Record, log: str) -> tuple[int, int]:
-    who = f"{os.path.basename(record.runtime[0])} exec"
     try:
         data, fds = await waiting.receive(link, 1, _DEADLINE)
     except TimeoutError as error:
-        raise errors.DeadlineExceeded(f"{who} did not execute the process within {_DEADLINE:g} s") from error
+        raise command.hung(record, "exec", _DEADLINE) from error
     except OSError:
         data, fds = b"", []
     if not fds:
-        raise command.refused(who, command.said(log) or data.decode().removeprefix("error ") or "it was killed")
+        if not state.alive(record):
+            raise errors.FailedPrecondition(f"container {record.container} has just ended")
+        text = command.said(log) or data.decode().removeprefix("error ") or "it was killed"
+        raise command.refused(record, "exec", text)
     return int(data), fds[0]
 
 

@@ -3,7 +3,10 @@
 Source: runtime-spec features.md; a runtime without that command has neither.
 """
 
+import asyncio
 import json
+import logging
+import math
 import os
 import platform
 from typing import Any
@@ -15,7 +18,9 @@ from cribus.executor.programs import Program
 from cribus.executor.runtimes import command
 
 _DEADLINE = 10.0  # seconds
-_known: dict[tuple[str, int], Features] = {}  # by program and the time of its file
+_logger = logging.getLogger(__name__)
+_AGAIN = 300.0  # seconds after which one that hung is asked again: it may have been the host
+_known: dict[tuple[str, int], tuple[Features, float]] = {}  # by program and the time of its file; until when
 
 
 async def every(node: Node) -> Handlers:
@@ -39,16 +44,23 @@ async def _outside(node: Node, name: str) -> Features:
         key = (program[0], os.stat(program[0]).st_mtime_ns)
     except (command.NotThere, FileNotFoundError) as error:
         return Features(missing=str(error))
-    if key not in _known:
-        _known[key] = await _asked(node, program)
-    return _known[key]
+    found, until = _known.get(key, (Features(), 0.0))
+    if until < asyncio.get_running_loop().time():
+        try:
+            found, until = await _asked(node, program), math.inf
+        except TimeoutError:
+            _logger.warning("a runtime hung that was asked what it can", extra={"handler": name, "program": program[0]})
+            until = asyncio.get_running_loop().time() + _AGAIN
+        _known[key] = found, until
+    return found
 
 
 async def _asked(node: Node, program: list[str]) -> Features:
+    """Raises TimeoutError."""
+    ended = await programs.run(node, Program(program[0], [*program, "features"], dict(os.environ)), _DEADLINE)
     try:
-        ended = await programs.run(node, Program(program[0], [*program, "features"], dict(os.environ)), _DEADLINE)
         said = json.loads(ended.output) if not ended.code else {}
-    except (TimeoutError, ValueError):
+    except ValueError:
         said = {}
     return read(said) if isinstance(said, dict) else Features()
 

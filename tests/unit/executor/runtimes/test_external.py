@@ -51,3 +51,15 @@ def test_traces_go_with_a_runtime_that_fails(node: Node, where: Path, caplog: py
         asyncio.run(External().clear(node, Record(container="c", runtime=["/nowhere"])))
     assert not where.exists()
     assert [one.message for one in caplog.records] == ["not deleted by its runtime"]
+
+
+def test_one_that_hangs_is_asked_once(
+    node: Node, where: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(command._BRIEF, "delete", 0.3)
+    asked = where.parent / "asked"
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(External().clear(node, runtime(where, f"echo x >> {asked}; exec sleep 60")))
+    assert asked.read_text() == "x\n"
+    assert not where.exists()
+    assert caplog.records[0].cause == "runtime delete hung, and was killed after 0.3 s"  # type: ignore[attr-defined]

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from cribus.api.executor import Exec
-from cribus.errors import NotFound
+from cribus.errors import DeadlineExceeded, FailedPrecondition, NotFound
 from cribus.executor.node import Node
 from cribus.executor.runtimes import command, external_exec
 from cribus.executor.state import Record
+from cribus.linux import process
 
 from tests.unit.executor.forks import Forks
 
@@ -37,11 +38,11 @@ class Shim:
         self.pid = pid
 
 
-def ran(node: Node, tmp_path: Path, script: str) -> tuple[int, int]:
+def ran(node: Node, tmp_path: Path, script: str, *, lives: bool = True) -> tuple[int, int]:
     """(the pid of the answer, the pid that the shim was told)."""
     node.server = Forks()  # type: ignore[assignment]
     where = Path(command.home(node, "c"))
-    where.mkdir(parents=True)
+    where.mkdir(parents=True, exist_ok=True)
     Path(node.bundle("c"), "config.json").write_text(json.dumps(SPEC))
     runtime = tmp_path / "runtime"
     runtime.write_text(f"#!/bin/sh\n{script}")
@@ -51,7 +52,8 @@ def ran(node: Node, tmp_path: Path, script: str) -> tuple[int, int]:
     exit_read, exit_write = os.pipe()
     ask = Exec(container="c", pod="p", exec_id="e", args=["x"], env=["B=2"], cwd="/tmp")
     try:
-        record = Record(container="c", runtime=[str(runtime)])
+        init = os.getpid() if lives else 0
+        record = Record(container="c", runtime=[str(runtime)], pid=init, started=process.start_time(os.getpid()))
         made = asyncio.run(external_exec.run(node, ask, record, (shim, [*four, exit_write])))
         return made.pid, shim.pid
     finally:
@@ -72,3 +74,11 @@ def test_the_process_is_the_containers_but_for_what_is_asked(node: Node, tmp_pat
 def test_the_runtimes_reason(node: Node, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=r"^runtime exec: exec"):
         ran(node, tmp_path, FAILS)
+    with pytest.raises(FailedPrecondition, match="has just ended"):
+        ran(node, tmp_path, FAILS, lives=False)
+
+
+def test_one_that_hangs(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(external_exec, "_DEADLINE", 0.3)
+    with pytest.raises(DeadlineExceeded, match=r"^runtime exec hung, and was killed after 0\.3 s$"):
+        ran(node, tmp_path, "sleep 1; exit 3")

@@ -2,6 +2,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cribus.config import Handler
 from cribus.executor.node import Node
 from cribus.executor.runtimes import features
@@ -37,3 +38,21 @@ def test_all_of_the_configuration(node: Node, tmp_path: Path) -> None:
     assert (found["outside"].recursive_readonly, found["outside"].idmapped) == (True, False)
     program.unlink()
     assert asyncio.run(features.every(node)).handlers["outside"].missing
+
+
+@pytest.mark.parametrize(("again", "says"), [(60.0, [False, False]), (0.0, [False, True])])
+def test_one_that_hung_is_asked_again(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: float, says: list[bool]
+) -> None:
+    """But not by each who asks for the node's status."""
+    node.server = Forks()  # type: ignore[assignment]
+    program = tmp_path / "runtime"
+    program.write_text(f"""#!/bin/sh
+        [ -e {tmp_path}/asked ] || {{ touch {tmp_path}/asked; exec sleep 60; }}
+        echo '{{"mountOptions": ["rro"]}}'
+    """)
+    program.chmod(0o755)
+    node.handlers = {"slow": Handler(path=str(program))}
+    monkeypatch.setattr(features, "_DEADLINE", 0.5)
+    monkeypatch.setattr(features, "_AGAIN", again)
+    assert [asyncio.run(features.every(node)).handlers["slow"].recursive_readonly for _ in says] == says
