@@ -54,6 +54,17 @@ _OWN_KERNEL = {
     "network_devices": "a device that is not there",
     "clocks_of_its_own": "up for ",
     "cpus_of_an_exec": "may run on",
+    "binds_clear_what_they_are_told_to": "AssertionError",  # its mounts have no flags of the host's
+    "a_tmpfs_that_begins_with_what_it_covers": "can't stat 'passwd'",
+    "sysctls_of_the_host": "vm.swappiness",
+    "limits_that_are_not_the_kernels": "Spec.Windows is not supported",
+}
+# What options of mounts mean beyond those that a kubelet uses: a bind that takes what no bind has, does not clear
+# what its source has, or is not mapped without a user namespace.
+_OTHER_BINDS = {
+    "refused_options": "AssertionError: ['bind', 'size=4k']",
+    "binds_clear_what_they_are_told_to": "AssertionError",
+    "owners_of_mounts": "AssertionError: ('",
 }
 _SYSTRAP = ("--platform=systrap", "--oci-seccomp", "--overlay2=none")
 _PTRACE = ("--platform=ptrace", "--oci-seccomp", "--network=none")
@@ -61,21 +72,44 @@ _PTRACE = ("--platform=ptrace", "--oci-seccomp", "--network=none")
 RUNC = shutil.which("runc") or "runc"
 EVERY = {
     "runc": Outside(RUNC),
-    "debian-runc": Outside("/usr/sbin/runc", {**_YOUNGER, "personality": "x86_64"}),
-    # "rro" of a file: it opens every target as a directory
-    "crun": Outside(_crun(), {**_YOUNGER, "read_only_with_all_below": "Not a directory"}),
+    "debian-runc": Outside(
+        "/usr/sbin/runc",
+        {
+            **_YOUNGER,
+            **_OTHER_BINDS,
+            "personality": "x86_64",
+            "options_of_mounts": "for place in",
+        },  # /dev stays writable
+    ),
+    "crun": Outside(
+        _crun(),
+        {
+            **_YOUNGER,
+            **_OTHER_BINDS,
+            "read_only_with_all_below": "Not a directory",  # of a file: it opens every target as a directory
+            "options_of_mounts": "set propagation for `both`: Invalid argument",
+            "a_tmpfs_that_begins_with_what_it_covers": "passwd 644",  # with other permissions
+            "limits_that_are_not_the_kernels": "/sys/fs/cgroup/net_cls/",
+        },
+    ),
     "youki": Outside(
         shutil.which("youki") or "youki",
         {
             "a_bind_onto_a_link_that_leads_nowhere": "pathrs create_file failed",
             "a_shared_bind": "UnknownRootfsPropagation",
             "a_working_directory_that_is_not_there": "failed to chdir: ENOENT",
+            **_OTHER_BINDS,
+            "owners_of_mounts": "idmapped mounts are not supported",
+            "options_of_mounts": "create next directory component failed",  # it cannot mount into a sealed one
+            "a_tmpfs_that_begins_with_what_it_covers": "tmpcopyup",
+            "limits_that_are_not_the_kernels": "oci spec error",
         },
     ),
     "gvisor": Outside(
         shlex.join([shutil.which("runsc") or "runsc", *_SYSTRAP]),
         {
             **_OWN_KERNEL,
+            "options_of_mounts": 'mount option "rshared" is not supported',
             "read_only_with_all_below": "AssertionError: ('content', '')",  # writable, and it does not say that it can
             "user_and_limits": "Operation not permitted",  # whatever error a filter wants
         },
@@ -83,7 +117,9 @@ EVERY = {
     "debian-gvisor": Outside(
         shlex.join(["/usr/bin/runsc", *_PTRACE]),
         {
+            **_OTHER_BINDS,
             **_OWN_KERNEL,
+            "options_of_mounts": "AssertionError",  # it has none of these
             "an_exec_counts_for_the_container": "counted nowhere",
             "other_limits": "outside update: ",
             "read_only_with_all_below": 'unknown mount option "rro"',
