@@ -62,7 +62,7 @@ async def create(node: Node, request: Create) -> Created:
     finally:
         if not request.early and node.setups.get(request.container) is setup:
             del node.setups[request.container]
-    return known.result() if known.done() else await _set_up(setup)
+    return known.result() if request.early and known.done() else await _set_up(setup)
 
 
 async def _set_up(setup: "asyncio.Task[Created]") -> Created:

@@ -85,6 +85,22 @@ def test_an_early_answer_leaves_the_rest_to_start(node: Node, monkeypatch: pytes
     assert node.setups == {}
 
 
+def test_who_waits_for_all_of_it_hears_what_failed_late(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(node.bundle("c"), "config.json").write_text("{}")
+
+    async def make(*given: Any) -> state.Record:
+        given[-1].set_result(Created(pid=7, started=8))
+        raise Internal("mount: No such device")
+
+    async def unmake(*_: Any) -> None:
+        pass
+
+    monkeypatch.setattr(containers, "_make", make)
+    monkeypatch.setattr(containers, "_unmake", unmake)
+    fails(containers.create(node, Create(container="c", pod="p")), Internal, "No such device")
+    assert node.setups == {}
+
+
 @pytest.mark.parametrize("early", [False, True])
 def test_a_creation_that_hangs_ends_with_its_container(
     node: Node, monkeypatch: pytest.MonkeyPatch, *, early: bool
