@@ -78,8 +78,8 @@ EVERY = {
             **_YOUNGER,
             **_OTHER_BINDS,
             "personality": "x86_64",
-            "options_of_mounts": "for place in",
-        },  # /dev stays writable
+            "options_of_mounts": 'flags["/deep"]',  # no rnosuid
+        },
     ),
     "crun": Outside(
         _crun(),
