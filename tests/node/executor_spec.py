@@ -159,6 +159,32 @@ async def options_of_mounts(world: Make) -> None:
         assert {"null", "fd", "ptmx"} <= set(out.split())
 
 
+async def shared_with_the_host(world: Make) -> None:
+    """Of binds of one source those that are told to, whatever their order."""
+    async with world() as w:
+        source = f"{w.base}/source"
+        os.makedirs(source)
+        mount.mount("crbtest", source, "tmpfs", (0, "size=4k"))
+        mount.change(source, mount.MS_SHARED)
+        try:
+            (line,) = (one for one in open("/proc/self/mountinfo") if one.split()[4] == source)
+            (peers,) = (word for word in line.split() if word.startswith("shared:"))
+
+            def spec(id: str) -> dict[str, Any]:
+                made = w.spec(id, "cat", "/proc/self/mountinfo")
+                made["linux"]["rootfsPropagation"] = "rshared"
+                for place, word in (("/a", "rprivate"), ("/b", "rshared"), ("/c", "rslave"), ("/d", "shared")):
+                    made["mounts"].append({"destination": place, "source": source, "options": ["rbind", word]})
+                return made
+
+            out, err, _ = await w.run(spec)
+            seen = {one.split()[4]: one.partition(" - ")[0].split()[6:] for one in out.splitlines()}
+            assert [place for place in ["/a", "/b", "/c", "/d"] if peers in seen[place]] == ["/b", "/d"], (seen, err)
+            assert peers.replace("shared", "master") in seen["/c"], (seen, err)
+        finally:
+            mount.umount(source)
+
+
 async def binds_clear_what_they_are_told_to(world: Make) -> None:
     async with world() as w:
         source = f"{w.base}/source"
@@ -236,6 +262,21 @@ async def a_tmpfs_that_begins_with_what_it_covers(world: Make) -> None:
         assert not os.path.exists(f"{w.layer}/etc/new")
 
 
+async def modes_of_a_tmpfs(world: Make) -> None:
+    """That of what it covers, unless it is told another."""
+    async with world() as w:
+
+        def spec(id: str) -> dict[str, Any]:
+            made = w.spec(id, "stat", "-c", "%a", "/root", "/tmp", "/fresh")
+            os.makedirs(f"{w.base}/disk/{id}/upper/root", mode=0o750)
+            for place, words in (("/root", []), ("/tmp", ["mode=700"]), ("/fresh", [])):
+                made["mounts"].append({"destination": place, "type": "tmpfs", "source": "t", "options": words})
+            return made
+
+        out, err, code = await w.run(spec)
+        assert (out.split(), code) == (["750", "700", "1777"], 0), (out, err)
+
+
 async def sysctls_of_the_host(world: Make) -> None:
     async with world() as w:
         for name in ("vm.swappiness", "kernel.panic", "kernel.hostname"):
@@ -285,7 +326,8 @@ CASES: dict[str, Callable[[Make], Coroutine[Any, Any, None]]] = {
     one.__name__: one
     for one in (
         personality, scheduling, network_devices, clocks_of_its_own, cpus_of_an_exec, options_of_mounts,
-        refused_options, binds_clear_what_they_are_told_to, owners_of_mounts, a_tmpfs_that_begins_with_what_it_covers,
+        modes_of_a_tmpfs, shared_with_the_host, refused_options, binds_clear_what_they_are_told_to, owners_of_mounts,
+        a_tmpfs_that_begins_with_what_it_covers,
         sysctls_of_the_host, limits_that_are_not_the_kernels,
     )
 }  # fmt: skip

@@ -31,7 +31,7 @@ class Work:
     def __init__(self, halt: "Callable[[], None]" = lambda: None) -> None:
         self.halt = halt
         self.root = -1
-        self.trees: dict[str, int] = {}
+        self.trees: dict[str, list[int]] = {}
         self.users = -1  # the pod's user namespace, when it has one
         self.covered: list[str] = []  # layers that are seen with the container's owners already
         self.warnings: list[str] = []
@@ -84,7 +84,7 @@ def clock(work: Work, offsets: str) -> None:
 
 def clone(work: Work, source: str, recursive: bool) -> None:
     """Copy a mount while it is still shared with the host, for a bind that propagates both ways."""
-    work.trees[source] = _tree(source, recursive)
+    work.trees.setdefault(source, []).append(_made_tree(source, recursive))
 
 
 def propagation(work: Work, flags: int) -> None:
@@ -180,28 +180,36 @@ def filesystem(work: Work, fstype: str, target: str, how: "list[Any]") -> None:
         attach(tree, paths.ensure(work.root, target, directory=True))
         return
     source, flags, data = how
-    where = paths.ensure(work.root, target, directory=True)
+    where, mode = _place(work, target)
+    if fstype == "tmpfs" and mode and not flags & mount.MS_REMOUNT:
+        data = f"mode={mode:o},{data}"  # that of what it covers, unless `data` has another
     try:
-        mount.mount(source, paths.through(where), fstype, (flags, data))
+        mount.mount(source, paths.through(where), fstype, (flags, data.rstrip(",")))
     finally:
         os.close(where)
+
+
+def _place(work: Work, target: str) -> tuple[int, int]:
+    """A directory to mount on, and its mode when it was there."""
+    try:
+        where = paths.open_in(work.root, target)
+    except FileNotFoundError:
+        return paths.ensure(work.root, target, directory=True), 0
+    return where, stat.S_IMODE(os.fstat(where).st_mode)
 
 
 def bind(work: Work, source: str, target: str, how: dict[str, "Any"]) -> None:
     """Show a host path inside the root.
 
-    `how`: recursive; set/clear: MOUNT_ATTR_* of the mount itself; deep: both of all below too;
+    `how`: recursive; early: copied by `clone` already; set/clear: MOUNT_ATTR_* of the mount itself; deep: both of all below too;
     propagation: list of (flags, recursive); mapped: [uid_map, gid_map, with all below], empty maps for the pod's
     user namespace's, or None.
     A source that does not exist becomes a directory, as CRI wants it.
     """
-    tree = work.trees.pop(source, -1)
-    if tree < 0:
-        try:
-            tree = _tree(source, how["recursive"])
-        except FileNotFoundError:
-            os.makedirs(source, 0o755, exist_ok=True)
-            tree = _tree(source, how["recursive"])
+    if how["early"]:
+        tree = work.trees[source].pop(0)
+    else:
+        tree = _made_tree(source, how["recursive"])
     directory = stat.S_ISDIR(os.fstat(tree).st_mode)
     if how["mapped"] and (how["mapped"][0] or not _is_covered(work, source)):
         _map(work, tree, how["mapped"])
@@ -209,6 +217,14 @@ def bind(work: Work, source: str, target: str, how: dict[str, "Any"]) -> None:
         mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH, (how["set"], how["clear"], 0, 0))
     _alter(tree, how["deep"], how["propagation"])
     attach(tree, paths.ensure(work.root, target, directory=directory))
+
+
+def _made_tree(source: str, recursive: bool) -> int:
+    try:
+        return _tree(source, recursive)
+    except FileNotFoundError:
+        os.makedirs(source, 0o755, exist_ok=True)
+        return _tree(source, recursive)
 
 
 def _map(work: Work, tree: int, how: "list[Any]") -> None:

@@ -45,6 +45,7 @@ def allowed(rules: list[dict[str, Any]], *, terminal: bool) -> list[dict[str, An
     always += [
         {"allow": True, "type": "c", "major": 136, "minor": -1, "access": "rwm"},  # ptys
         {"allow": True, "type": "c", "major": 5, "minor": 2, "access": "rwm"},  # ptmx
+        {"allow": True, "type": "c", "major": 10, "minor": 200, "access": "rwm"},  # net/tun, as runc has it
         {"allow": True, "type": "c", "major": -1, "minor": -1, "access": "m"},
         {"allow": True, "type": "b", "major": -1, "minor": -1, "access": "m"},
     ]

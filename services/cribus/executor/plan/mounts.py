@@ -51,9 +51,13 @@ def early(mounts: list[dict[str, Any]]) -> list[Step]:
     found = []
     for one in mounts:
         sorted_ = options.sort(one.get("options") or [])
-        if is_bind(one) and any(flag == mount.MS_SHARED for flag, _ in sorted_.propagation):
+        if is_bind(one) and _early(sorted_):
             found.append(["clone", one["source"], sorted_.recursive])
     return found
+
+
+def _early(sorted_: Options) -> bool:
+    return "remount" not in sorted_.words and any(flag == mount.MS_SHARED for flag, _ in sorted_.propagation)
 
 
 def root(one: dict[str, Any], target: str, owner: Owner) -> Step:
@@ -169,6 +173,7 @@ def _bind(one: dict[str, Any], target: str, sorted_: Options, mapped: Any) -> St
     on, off = options.attributes(sorted_.words)
     how = {
         "recursive": sorted_.recursive,
+        "early": _early(sorted_),
         "set": on,
         "clear": off,
         "deep": options.attributes(sorted_.deep),
@@ -201,7 +206,7 @@ def _cgroup(target: str, sorted_: Options, around: Around) -> list[Step]:
         if own:
             return [["filesystem", "cgroup2", target, ["cgroup", number, ",".join(sorted_.data)]]]
         on, off = options.attributes(sorted_.words)
-        how = {"recursive": False, "set": on, "clear": off, "deep": [0, 0], "propagation": [], "mapped": None}
-        return [["bind", "/sys/fs/cgroup" + path, target, how]]
+        how = {"recursive": False, "early": False, "set": on, "clear": off, "deep": [0, 0]}
+        return [["bind", "/sys/fs/cgroup" + path, target, {**how, "propagation": [], "mapped": None}]]
     mounts = [[name, data if own else "", where + path] for name, data, where in host.hierarchies]
     return [["cgroup_v1", target, number, {"mounts": mounts, "links": [list(link) for link in host.links]}]]

@@ -52,7 +52,7 @@ def test_restore_runs_criu_beside_a_pattern_of_the_container(tmp_path: Path) -> 
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "volume" / "file").write_text("text")
     overlay = {"lowerdir": [f"{tmp_path}/lower"], "upperdir": f"{tmp_path}/upper", "workdir": f"{tmp_path}/work"}
-    how = {"recursive": True, "set": 0, "clear": 0, "deep": [0, 0], "propagation": [], "mapped": None}
+    how = {"recursive": True, "early": False, "set": 0, "clear": 0, "deep": [0, 0], "propagation": [], "mapped": None}
     script = f"cat {tmp_path}/pattern/data/file >&11; ls {tmp_path}/rootfs/data {tmp_path}/pattern/proc >&12"
     script += "; grep NoNewPrivs /proc/self/status >&12"
     read, write = os.pipe()

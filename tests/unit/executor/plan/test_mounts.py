@@ -127,6 +127,8 @@ def test_shared_binds_are_copied_early() -> None:
     one = {"destination": "/in", "type": "bind", "source": "/out", "options": ["rbind", "rshared"]}
     assert mounts.early([one]) == [["clone", "/out", True]]
     assert mounts.early([{**one, "options": ["rbind"]}]) == []
+    assert mounts.early([{**one, "options": ["bind", "remount", "shared"]}]) == []
+    assert [bind("rbind", word)["early"] for word in ("rshared", "shared", "rslave")] == [True, True, False]
 
 
 def test_cgroups_by_version_and_namespace() -> None:
