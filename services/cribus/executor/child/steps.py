@@ -201,15 +201,12 @@ def _place(work: Work, target: str) -> tuple[int, int]:
 def bind(work: Work, source: str, target: str, how: dict[str, "Any"]) -> None:
     """Show a host path inside the root.
 
-    `how`: recursive; early: copied by `clone` already; set/clear: MOUNT_ATTR_* of the mount itself; deep: both of all below too;
-    propagation: list of (flags, recursive); mapped: [uid_map, gid_map, with all below], empty maps for the pod's
-    user namespace's, or None.
+    `how`: recursive; early: copied by `clone` already; set/clear: MOUNT_ATTR_* of the mount itself; deep:
+    both, of all below too; propagation: list of (flags, recursive); mapped: [uid_map, gid_map, with all
+    below], empty maps for the pod's user namespace's, or None.
     A source that does not exist becomes a directory, as CRI wants it.
     """
-    if how["early"]:
-        tree = work.trees[source].pop(0)
-    else:
-        tree = _made_tree(source, how["recursive"])
+    tree = work.trees[source].pop(0) if how["early"] else _made_tree(source, how["recursive"])
     directory = stat.S_ISDIR(os.fstat(tree).st_mode)
     if how["mapped"] and (how["mapped"][0] or not _is_covered(work, source)):
         _map(work, tree, how["mapped"])
