@@ -3,6 +3,7 @@
 crictl speaks the newest alone; here is a client that speaks each, as kubelets and kubectls of all ages do.
 """
 
+import base64
 import json
 import socket
 import struct
@@ -92,21 +93,27 @@ def _over_spdy(url: str, offered: list[str], said: bytes) -> tuple[str, dict[str
     return agreed.get("x-stream-protocol-version", ""), heard
 
 
-def _over_websocket(url: str, offered: list[str], said: bytes, *, close: bool) -> tuple[str, dict[str, bytes]]:
-    """The same; `close` says v5's signal that standard input has ended."""
+def _over_websocket(url: str, offered: list[str], said: bytes) -> tuple[str, dict[str, bytes]]:
+    """The same; with v5's signal that standard input has ended, and in base64 where that is offered."""
     heard = dict.fromkeys(CHANNELS, b"")
+    text = "base64" in offered[-1]
     with line(url) as (ours, path):
         asked = [("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", "MDEyMzQ1Njc4OWFiY2RlZg==")]
         agreed = ours.ask(path, "websocket", [*asked, ("Sec-WebSocket-Protocol", ", ".join(offered))])
-        frames = [masked(w.BINARY, b"\0" + piece) for piece in _pieces(said)]
-        with ours.sending(frames + ([masked(w.BINARY, b"\xff\0")] if close else [])):
+        frames = [
+            masked(w.TEXT, b"0" + base64.b64encode(piece)) if text else masked(w.BINARY, b"\0" + piece)
+            for piece in _pieces(said)
+        ]
+        with ours.sending(frames + ([masked(w.BINARY, b"\xff\0")] if offered[-1].startswith("v5") else [])):
             while True:
                 first, size = ours.take(2)
                 longer = {126: 2, 127: 8}.get(size, 0)
                 payload = ours.take(int.from_bytes(ours.take(longer)) if longer else size)
                 if first & 0xF == w.CLOSE:
                     break
-                heard[CHANNELS[payload[0]]] += payload[1:]
+                assert first & 0xF == (w.TEXT if text else w.BINARY)
+                lane = CHANNELS[payload[0] - ord("0") * text]
+                heard[lane] += base64.b64decode(payload[1:]) if text else payload[1:]
     return agreed["sec-websocket-protocol"], heard
 
 
@@ -143,16 +150,27 @@ def _status(word: bytes) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("spoken", [4, 5])
-def test_websocket(cri: Cri, spoken: int) -> None:
-    """v4 cannot say that standard input has ended: what reads it must know when it has enough."""
+@pytest.mark.parametrize(
+    ("protocol", "spoken"),
+    [
+        ("v5.channel.k8s.io", 5),
+        ("v4.channel.k8s.io", 4),
+        ("v4.base64.channel.k8s.io", 4),
+        ("channel.k8s.io", 1),
+        ("base64.channel.k8s.io", 1),
+    ],
+)
+def test_websocket(cri: Cri, protocol: str, spoken: int) -> None:
+    """Before v5 nobody can say that standard input has ended: what reads it must know when it has enough."""
     box = cri.pod().running()
     reads = "cat" if spoken == 5 else f"head -c {len(SAID)}"
     url = _opened(cri, box, "sh", "-c", f"{reads}; echo over >&2; exit 7")
-    offered = ["v9.channel.k8s.io", f"v{spoken}.channel.k8s.io"]
-    agreed, heard = _over_websocket(url, offered, SAID, close=spoken == 5)
-    assert agreed == offered[1]
+    agreed, heard = _over_websocket(url, ["v9.channel.k8s.io", protocol], SAID)
+    assert agreed == protocol
     assert (heard["stdout"] == SAID, heard["stderr"]) == (True, b"over\n")
+    if spoken == 1:
+        assert "exit code 7" in heard["error"].decode()
+        return
     status = json.loads(heard["error"])
     assert (status["reason"], status["details"]["causes"]) == (
         "NonZeroExitCode",

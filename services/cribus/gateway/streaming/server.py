@@ -180,7 +180,7 @@ async def _channels(socket: WebSocket, door: Command, protocol: str) -> None:
     channels = client.Channels(socket, protocol)
     reading = asyncio.create_task(channels.run())
     try:
-        await client.greet(socket)
+        await channels.greet()
         await door.run(channels.client)
     finally:
         reading.cancel()

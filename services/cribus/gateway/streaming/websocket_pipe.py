@@ -33,9 +33,9 @@ class WebSocket:
                 return None
             self._events.extend(self._decoder.feed(data))
 
-    async def send(self, data: bytes) -> None:
-        """One binary message."""
-        await self._write(websocket.frame(websocket.BINARY, data))
+    async def send(self, data: bytes, kind: int = websocket.BINARY) -> None:
+        """One message, binary or text."""
+        await self._write(websocket.frame(kind, data))
 
     async def close(self, code: int = websocket.NORMAL, reason: str = "") -> None:
         """Say good-bye, and let the client take what it has not read yet."""

@@ -1,6 +1,7 @@
 """The lanes of a remote command over SPDY and over WebSocket."""
 
 import asyncio
+import base64
 
 import pytest
 from cribus.errors import InvalidArgument
@@ -59,7 +60,7 @@ def test_websocket_lanes() -> None:
         lanes = channels.client.lanes
         assert [await lanes[c.STDIN].read() for _ in range(3)] == [b"in", b"put", b""]
         assert await lanes[c.RESIZE].read() == b'{"Width":1}'
-        await c.greet(socket)
+        await channels.greet()
         await lanes[c.STDERR].write(b"x")
         await lanes[c.STDERR].close()
         assert bytes(pipe.sent) == w.frame(w.BINARY, b"\1") + w.frame(w.BINARY, b"\2x")
@@ -69,3 +70,36 @@ def test_websocket_lanes() -> None:
         await reading
 
     asyncio.run(run())
+
+
+async def _base64(*frames: bytes) -> tuple[bytes, bytes, MemoryPipe]:
+    """What arrives on standard input and as sizes; a lane that broke raises ConnectionError."""
+    pipe = MemoryPipe()
+    channels = c.Channels(WebSocket(pipe), "v4.base64.channel.k8s.io")
+    for frame in frames:
+        pipe.say(frame)
+    pipe.say(masked(w.CLOSE))
+    await channels.run()
+    lanes = channels.client.lanes
+    await lanes[c.STDOUT].write(b"\xff")
+    return await lanes[c.STDIN].read(), await lanes[c.RESIZE].read(), pipe
+
+
+def test_base64_may_be_cut_anywhere() -> None:
+    cut = (masked(w.TEXT, b"0aW", last=False), masked(0, b"5p"), masked(w.TEXT, b"4e30="))
+    said, size, pipe = asyncio.run(_base64(*cut))
+    assert (said, size) == (base64.b64decode(b"aW5p"), b"{}")
+    assert bytes(pipe.sent).endswith(w.frame(w.TEXT, b"1/w=="))
+
+
+@pytest.mark.parametrize("frame", [masked(w.TEXT, b"0a"), masked(w.TEXT, b"0!!!!")])
+def test_what_is_no_base64_breaks_the_connection(frame: bytes) -> None:
+    with pytest.raises(ConnectionError, match="not in base64"):
+        asyncio.run(_base64(frame))
+
+
+def test_a_message_in_base64_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(c, "_LONGEST", 100)
+    pieces = (masked(w.TEXT if number == 0 else 0, b"0" * 30, last=False) for number in range(4))
+    with pytest.raises(ConnectionError, match="more than 100 bytes"):
+        asyncio.run(_base64(*pieces))
