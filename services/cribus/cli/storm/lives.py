@@ -15,7 +15,7 @@ from cribus.cli.storm.evidence import Command, Lived, Pulled, Ran
 from cribus.cli.storm.registry import Registry
 from cribus.cli.storm.victims import Own
 from cribus.cli.storm.watch import Watch
-from cribus.errors import CribusError, DeadlineExceeded
+from cribus.errors import CribusError, DeadlineExceeded, FailedPrecondition
 
 _GRACE = 20  # seconds that StopContainer gives a container that ends when it is told to
 
@@ -124,7 +124,7 @@ class Living:
     async def _run(self, number: int, ran: Ran) -> None:
         request = {"pod_sandbox_id": self.lived.pod, "config": self._main(number, ran), "sandbox_config": self._config}
         ran.id = (await self._ask("CreateContainer", **request)).container_id
-        await self._ask("StartContainer", container_id=ran.id)
+        await self._start(ran)
         ran.started = True
         self.running[ran.id] = Own(self.lived.pod, ran.id)
         self.begun.set()
@@ -143,6 +143,17 @@ class Living:
         if ran.plan.end != plan.REMOVE:
             ran.code = (await self._ask("ContainerStatus", container_id=ran.id)).status.exit_code
             await self._ask("RemoveContainer", container_id=ran.id)
+
+    async def _start(self, ran: Ran) -> None:
+        """One that ends by itself may be over when a client asks again whose answer left just when he did, which nobody
+        can know of: docs/decisions/0003-send-again.md."""
+        try:
+            await self._ask("StartContainer", container_id=ran.id)
+        except FailedPrecondition:
+            if ran.plan.end != plan.EXIT or "StartContainer" not in self.lived.plan.hasty:
+                raise
+            self._stage.client.again["StartContainer FAILED_PRECONDITION"] += 1
+            await self._stage.watch.ended(ran.id, PATIENCE)
 
     def _main(self, number: int, ran: Ran) -> dict[str, Any]:
         pulled = self.lived.pulled

@@ -183,6 +183,16 @@ def test_who_was_in_a_hurry_asks_again(node: Node) -> None:
     assert node.asked.count("StartContainer") == 1
 
 
+@pytest.mark.parametrize(
+    ("end", "hasty", "over"), [(plan.EXIT, True, True), (plan.EXIT, False, False), (plan.TERM, True, False)]
+)
+def test_one_that_is_over_when_it_is_started_again(node: Node, end: str, hasty: bool, over: bool) -> None:
+    node.refuses["StartContainer"] = [*(["DEADLINE_EXCEEDED"] if hasty else []), "FAILED_PRECONDITION"]
+    life = _life(end, lines=0, hasty={"StartContainer": 10_000} if hasty else {})
+    node.watch.take(1, Event(kind=events.CONTAINER_STOPPED, id="c", pod="p", at=1))
+    assert _live(node, life).over is over
+
+
 def test_a_name_that_is_taken_is_trouble(node: Node) -> None:
     node.refuses["CreateContainer"] = ["DEADLINE_EXCEEDED", "ALREADY_EXISTS"]
     assert "CreateContainer" in _live(node, _life(plan.KILL, hasty={"CreateContainer": 10_000})).trouble
