@@ -101,13 +101,13 @@ class Death:
     def _look(self, _: int) -> None:
         if self._inotify >= 0:
             inotify.read(self._inotify)
-        found = _from_keeper(self._folder)
+        found = witnessed(self._folder)
         if found is not None:
             self._finish(found)
 
     def _reaped(self, _: int) -> None:
         self._loop.forget(self._pidfd)
-        found = _from_keeper(self._folder)
+        found = witnessed(self._folder)
         if found is not None:
             self._finish(found)
         elif self.keeper_lives() and not process.remembers_exits():
@@ -171,7 +171,8 @@ def _marked(path: str) -> int | None:
     return int(said) if said.isdigit() else 0
 
 
-def _from_keeper(folder: str) -> Exit | None:
+def witnessed(folder: str) -> Exit | None:
+    """What the keeper saw, or the executor in its place; None as long as neither has said so."""
     return written.read(f"{folder}/exit.json", Exit)
 
 

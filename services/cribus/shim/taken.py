@@ -260,11 +260,7 @@ class Container:
             self.drain()
         self._gap.over()
         self.exit = exit
-        if self._take.marked and not exits.began(self._care.folder(self.id), self._take.pid):
-            note("init ended before it could run the program", container=self.id, code=exit.code)
-        elif not self._care.news.told(self.id, self._take.pid):
-            note("container exited", container=self.id, code=exit.code, known=exit.known)
-            self._care.news.tell(self.id, self._take.pid, exit)
+        _tell(self._care, self._take, exit)
         for attach in list(self.attached):
             attach.ended(exit.code)
         while self._at_end:
@@ -347,6 +343,24 @@ class Container:
             self._care.news.forget(self.id)
         while self._at_end:
             self._at_end.pop(0)()
+
+
+def _tell(care: Care, take: Take, exit: Exit) -> None:
+    """Unless that was done before, or init has not been the container."""
+    if take.marked and not exits.began(care.folder(take.container), take.pid):
+        note("init ended before it could run the program", container=take.container, code=exit.code)
+    elif not care.news.told(take.container, take.pid):
+        note("container exited", container=take.container, code=exit.code, known=exit.known)
+        care.news.tell(take.container, take.pid, exit)
+
+
+def over(care: Care, take: Take) -> bool:
+    """Of a container whose shim and keeper have gone together, with nothing left to take: whether its end is known.
+    It is told then."""
+    exit = exits.witnessed(care.folder(take.container))
+    if exit is not None:
+        _tell(care, take, exit)
+    return exit is not None
 
 
 def _log_name(log: LogFile) -> str:

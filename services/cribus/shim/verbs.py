@@ -128,11 +128,13 @@ class Shim:
         self._care.news.again()
 
     def _continue(self, take: shim.Take, seconds: float = _AGAIN, before: str = "") -> None:
-        """What hinders may pass: its keeper may not have been told yet where to listen. Nobody else would try again,
-        because the container counts as taken."""
+        """What hinders may pass: its keeper may not have been told yet where to listen, or nobody has said yet how it
+        ended when keeper and shim went together. Nobody else would try again, because the container counts as taken."""
         try:
             self._add(take)
         except (CribusError, OSError) as error:
+            if isinstance(error, FailedPrecondition) and taken.over(self._care, take):
+                return
             if str(error) != before:
                 note("container cannot be taken over yet", container=take.container, cause=str(error))
             self._care.loop.later(seconds, functools.partial(self._look_again, take.container, seconds, str(error)))

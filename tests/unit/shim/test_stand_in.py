@@ -1,6 +1,7 @@
 """Keepers that are killed: another stands in, and what the shim had stays."""
 
 import asyncio
+import json
 import os
 import random
 import select
@@ -15,6 +16,7 @@ import pytest
 from cribus.api import shim
 from cribus.bus import service
 from cribus.executor import keepers
+from cribus.linux.process import is_running, start_time
 from cribus.shim import crilog, stand_in, taken
 from cribus.shim.exits import News
 from cribus.shim.keepers import Keeper
@@ -109,6 +111,27 @@ def test_both_at_once_and_the_output_goes_on(rig: Rig) -> None:
     rig.shim(POD)
     counter.written()
     counter.prove(rig)
+
+
+def test_both_at_once_and_then_the_container_whose_end_the_executor_has_seen(rig: Rig) -> None:
+    counter = Counter(rig)
+    process = rig.shim(POD)
+    take(rig, counter.log)
+    process.send_signal(signal.SIGSTOP)
+    for pid in (counter.one.keeper_pid(), process.pid):
+        os.kill(pid, signal.SIGKILL)
+    counter.one.keeper.wait()
+    rig.end(process)
+    started = start_time(counter.one.pid)
+    counter.one.kill()
+    until(lambda: not is_running(counter.one.pid, started), 10, "it is dead")
+    rig.shim(POD)
+    seen = {"code": 137, "signal": 9, "at": time.time_ns()}
+    (counter.one.folder / "exit.new").write_text(json.dumps(seen))
+    (counter.one.folder / "exit.new").rename(counter.one.folder / "exit.json")
+    os.close(counter.tell)
+    event = news(rig)
+    assert (event.exit_code, event.exit_known, event.at) == (137, True, seen["at"])
 
 
 @pytest.mark.parametrize("lost", ["state.json", "exit.json"])
