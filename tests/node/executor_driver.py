@@ -451,6 +451,8 @@ CASES |= {name: partial(function, world) for name, function in (executor_binds.C
 if __name__ == "__main__":
     if sys.argv[1] == "--list":
         print(*(name for name in CASES if name not in OURS))
+    elif sys.argv[1] == "--list-usual":
+        print(*(name for name in CASES if name not in (*OURS, *executor_spec.CASES)))
     elif sys.argv[1] == "--list-native":
         print(*CASES)
     else:

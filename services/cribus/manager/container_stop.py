@@ -59,13 +59,27 @@ async def _to_the_end(node: Node, record: Container, grace: int) -> None:
     if grace > 0:
         end = asyncio.get_running_loop().time() + grace
         try:
-            await _signal(node, record, signals.number(record.stop_signal))
+            await _asked_once(node, record)
         except (Internal, InvalidArgument, DeadlineExceeded) as error:
             # An outside runtime that fails or hangs has the time that the container would have had, no more.
             _logger.warning("its stop signal was not sent", extra={"container": record.id, "cause": error.message})
         if await exits.wait(node, record.id, max(0.0, end - asyncio.get_running_loop().time())):
             return
     await kill(node, record)
+
+
+async def _asked_once(node: Node, record: Container) -> None:
+    """Who stops a container that is being stopped waits for its end, as with containerd: a second signal would run
+    its handler twice. After a manager that was killed it may be a second one."""
+    if record.id in node.asked_to_stop:
+        return
+    node.asked_to_stop &= node.records.containers.keys()  # without those that are gone
+    node.asked_to_stop.add(record.id)
+    try:
+        await _signal(node, record, signals.number(record.stop_signal))
+    except BaseException:
+        node.asked_to_stop.discard(record.id)
+        raise
 
 
 async def kill(node: Node, record: Container) -> None:

@@ -9,7 +9,7 @@ import time
 
 from cribus.api import events, executor
 from cribus.api.events import Event
-from cribus.errors import CribusError, NotFound
+from cribus.errors import CribusError, FailedPrecondition, NotFound
 from cribus.manager import lifecycle
 from cribus.manager.node import Node
 from cribus.manager.records import Container, State
@@ -43,7 +43,12 @@ async def took(node: Node, event: Event, *, sure: bool = False) -> None:
                 return
             # A shim tells of runs only: whoever started it was killed before he could write that down.
             record = await lifecycle.move(node, record, State.RUNNING)
-        await lifecycle.move(node, record, State.EXITED, **fields(event, record))
+        try:
+            await lifecycle.move(node, record, State.EXITED, **fields(event, record))
+        except FailedPrecondition:
+            if not _over(node, event.id):
+                raise
+            # another witness was first
     node.exits.tell(event.id)
 
 

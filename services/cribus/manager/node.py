@@ -81,6 +81,7 @@ class Node:
         )
         self.locks = Locks()
         self.exits = Waiters()
+        self.asked_to_stop: set[str] = set()  # containers that were sent their stop signal
         self.rates = Rates()
         self.looker = Looker()
         self.apparmor = Profiles()

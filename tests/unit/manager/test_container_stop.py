@@ -55,6 +55,17 @@ def test_a_runtime_that_cannot_even_ask_keeps_no_container(world: World, run: Ru
     run(story())
 
 
+def test_who_stops_it_meanwhile_does_not_ask_again(world: World, run: Run) -> None:
+    async def story() -> None:
+        world.obeys = False
+        id = await world.running(await world.pod())
+        await asyncio.gather(*(container_stop.stop(world.node, request(id, 1)) for _ in range(3)))
+        assert signals(world).count(15) == 1
+        assert world.node.records.containers[id].state is State.EXITED
+
+    run(story())
+
+
 def test_without_time_it_is_killed(world: World, run: Run) -> None:
     async def story() -> None:
         id = await world.running(await world.pod())
