@@ -182,7 +182,7 @@ class World:
             f"{path.stem}: {line}"
             for path in (self.node.root / "log").glob("*.log")
             for line in path.read_text(errors="replace").splitlines()
-            if begin <= line[10 : 10 + len(begin)] or "Error" in line[:60]
+            if begin <= line[9:].lstrip('"')[: len(begin)] or "Error" in line[:60]
         ]
         return "\n".join(lines[-60:])
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from cribus.api import shim
 from cribus.api.events import Event
-from cribus.api.executor import EXEC, Exec
+from cribus.api.executor import EXEC, STATE, Exec, Named
 from cribus.api.verb import Empty, Message
 from cribus.bus import codec, slim_call, subjects, wire
 from cribus.bus.slim import Slim
@@ -20,6 +20,7 @@ from cribus.shim.session import STDERR, STDIN, STDOUT, Means
 from cribus.shim.sessions import Answer, Sessions
 from cribus.shim.taken import Care, Container
 
+_WITNESS = 5.0  # seconds for the executor to say how a container ended
 _AGAIN, _SELDOM = 0.2, 10.0  # seconds until what could not be taken over is tried again, doubled from try to try
 
 
@@ -133,8 +134,12 @@ class Shim:
         try:
             self._add(take)
         except (CribusError, OSError) as error:
-            if isinstance(error, FailedPrecondition) and taken.over(self._care, take):
-                return
+            if isinstance(error, FailedPrecondition):
+                if taken.over(self._care, take):
+                    return
+                # Who is asked writes down what it has seen, and that is looked at the next time.
+                ask = slim_call.Request(Named(container=take.container), "", _WITNESS)
+                slim_call.call(self._slim, STATE, ask, lambda state, failure: None)
             if str(error) != before:
                 note("container cannot be taken over yet", container=take.container, cause=str(error))
             self._care.loop.later(seconds, functools.partial(self._look_again, take.container, seconds, str(error)))
