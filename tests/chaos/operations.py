@@ -38,7 +38,10 @@ _SPEC: dict[str, Any] = {
         "cgroupsPath": f"/{_ID}",
     },
     "hooks": {"createRuntime": [{"path": "/bin/true"}]},
-    "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+    "mounts": [
+        {"destination": "/proc", "type": "proc", "source": "proc"},
+        {"destination": "/bin", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", "ro", "rprivate"]},
+    ],
 }
 
 
