@@ -93,16 +93,25 @@ def apparmor_profile(context: LinuxContainerSecurityContext) -> SecurityProfile 
 def apparmor(context: LinuxContainerSecurityContext, host: Host, default: str) -> str:
     """The name of the AppArmor profile; empty for none. `default` is our own where that is loaded.
 
-    Raises FailedPrecondition when a profile of somebody's is asked for and this host has no AppArmor.
+    Raises FailedPrecondition when a profile of somebody's is asked for and this host has no AppArmor, InvalidArgument
+    when it has no name.
     """
     profile = apparmor_profile(context)
     if profile is None or profile.profile_type is ProfileType.RuntimeDefault:
         return default
     if profile.profile_type is ProfileType.Unconfined:
         return ""
-    name = profile.localhost_ref.removeprefix("localhost/")
+    name = localhost(profile, "AppArmor")
     if not host.apparmor:
         raise FailedPrecondition(f"AppArmor is not enabled on this host: profile {name} cannot apply")
+    return name
+
+
+def localhost(profile: SecurityProfile, kind: str) -> str:
+    """What a Localhost profile names. Raises InvalidArgument when that is nothing: it would be taken for none."""
+    name = profile.localhost_ref.removeprefix("localhost/")
+    if not name:
+        raise InvalidArgument(f"the {kind} profile is of type Localhost, but localhost_ref names none")
     return name
 
 

@@ -114,7 +114,7 @@ async def _local_seccomp(node: Node, context: LinuxContainerSecurityContext) -> 
     profile = security.seccomp_profile(context)
     if profile.profile_type is not ProfileType.Localhost:
         return None
-    path = profile.localhost_ref.removeprefix("localhost/")
+    path = security.localhost(profile, "seccomp")
     try:
         document: Any = json.loads(await node.look("text", path))
     except OSError as error:
@@ -130,7 +130,7 @@ async def _local_seccomp(node: Node, context: LinuxContainerSecurityContext) -> 
 
 async def _apparmor(node: Node, context: LinuxContainerSecurityContext) -> str:
     """The name of our own profile if the container gets it. Raises FailedPrecondition when what is asked for is not
-    there."""
+    there, InvalidArgument when it has no name."""
     if not node.host.apparmor:
         return ""
     profile = security.apparmor_profile(context)

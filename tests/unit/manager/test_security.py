@@ -92,6 +92,20 @@ def test_apparmor_of_somebody_only_where_it_is() -> None:
 
 
 @pytest.mark.parametrize(
+    "context",
+    [
+        C(apparmor=SecurityProfile(profile_type=ProfileType.Localhost)),
+        C(apparmor=SecurityProfile(profile_type=ProfileType.Localhost, localhost_ref="localhost/")),
+        C(apparmor_profile="localhost/"),
+    ],
+)
+@pytest.mark.parametrize("active", [False, True])
+def test_apparmor_of_nobody_is_not_none(context: C, active: bool) -> None:
+    with pytest.raises(InvalidArgument, match="names none"):
+        security.apparmor(context, Host(apparmor=active), "ours")
+
+
+@pytest.mark.parametrize(
     ("context", "expected"),
     [
         (C(), "ours"),

@@ -88,6 +88,18 @@ def test_a_local_seccomp_profile(world: World, run: Run, tmp_path: Path) -> None
     assert gathered(world, run, local(path)).seccomp == {"defaultAction": "SCMP_ACT_ALLOW"}
 
 
+def test_a_local_profile_without_a_name(world: World, run: Run) -> None:
+    """It is not none that was asked for."""
+    world.node.host = msgspec.structs.replace(world.node.host, apparmor=True)
+    world.node.apparmor = Profiles("ours")  # type: ignore[assignment]
+    for name in ("", "localhost/"):
+        profile = SecurityProfile(profile_type=ProfileType.Localhost, localhost_ref=name)
+        with pytest.raises(InvalidArgument, match="seccomp profile is of type Localhost"):
+            gathered(world, run, LinuxContainerSecurityContext(seccomp=profile))
+        with pytest.raises(InvalidArgument, match="AppArmor profile is of type Localhost"):
+            gathered(world, run, LinuxContainerSecurityContext(apparmor=profile))
+
+
 def test_target_of_a_pid_namespace(world: World, run: Run) -> None:
     def context(id: str) -> LinuxContainerSecurityContext:
         return LinuxContainerSecurityContext(namespace_options=NamespaceOption(pid=NamespaceMode.TARGET, target_id=id))
