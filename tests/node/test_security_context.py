@@ -14,7 +14,7 @@ import pytest
 from cribus.gateway.cri import api_pb2 as pb
 from cribus.images import starter
 from cribus.images.archive import add_file
-from cribus.manager import apparmor
+from cribus.manager import apparmor, host
 
 from tests.cri import Cri, Pod, stream_status
 from tests.harness import Node, run, until
@@ -245,15 +245,22 @@ def _loaded(name: str) -> Iterator[None]:
 def test_apparmor_is_refused_where_it_is_not_and_confines_where_it_is(cri: Cri) -> None:
     """Where the kernel has it active; elsewhere nobody is confined, and who insists is refused."""
     pod = cri.pod()
-    default = pod.running(**_context(apparmor={"profile_type": "RuntimeDefault"}))
+    by_default = _context(apparmor={"profile_type": "RuntimeDefault"})
     unconfined = pod.running(**_context(apparmor={"profile_type": "Unconfined"}))
     mine = _context(apparmor={"profile_type": "Localhost", "localhost_ref": f"localhost/{cri.node.tag}-mine"})
     code, text = pod.refused(**mine)
     assert code == "FAILED_PRECONDITION"
-    if not apparmor.available():
+    if not host.look().apparmor:
         assert "AppArmor is not enabled" in text
+        pod.running(**by_default)
+        return
+    if not Path(apparmor.LOADED).exists():
+        assert "mount securityfs" in text
+        assert "mount securityfs" in pod.refused(**by_default)[1]
+        pod.running()
         return
     assert "is not loaded" in text
+    default = pod.running(**by_default)
     ours = f"{apparmor.NAME} (enforce)"
     for box, label in ((default, ours), (pod.running(), ours), (unconfined, "unconfined")):
         pid = json.loads((cri.node.run_dir / "containers" / box / "state.json").read_text())["pid"]

@@ -10,13 +10,16 @@ import os
 import shutil
 import subprocess
 
-from cribus.errors import CribusError, FailedPrecondition
+from cribus.errors import CribusError, DeadlineExceeded, FailedPrecondition
 from cribus.manager import expendable
 
 NAME = "cribus-default"
 LOADED = "/sys/kernel/security/apparmor/profiles"
 _PARSER = "apparmor_parser"
 _PLACES = "/usr/sbin:/sbin:/usr/bin:/bin"
+_DEADLINE = 10.0  # seconds after which it is killed
+_DYING = 5.0  # seconds for that: one that waits for the kernel may never end
+_AGAIN = 60.0  # seconds after which one that has failed or hung is asked again
 # Files, network and capabilities are limited by other means: here is what root with capabilities must not do either.
 # What later versions of AppArmor would forbid where nothing is said of it, like user namespaces, they leave as it was.
 _ABI = "/etc/apparmor.d/abi/3.0"
@@ -42,11 +45,6 @@ profile {NAME} flags=(attach_disconnected, mediate_deleted) {{
 _logger = logging.getLogger(__name__)
 
 
-def available() -> bool:
-    """Whether a profile can be loaded: there is a program for it, and the kernel shows where."""
-    return os.path.exists(LOADED) and shutil.which(_PARSER, path=_PLACES) is not None
-
-
 class Profiles:
     """Those of this host. Ours is loaded once a process, in case another version has left its own, and again when
     somebody has unloaded it."""
@@ -55,14 +53,29 @@ class Profiles:
         self._loaded = loaded
         self._ours = False
         self._loading = asyncio.Lock()
+        self._failure = ""  # of the last loading, and until when it is not tried again
+        self._until = 0.0
 
     async def default(self) -> str:
         """Our own's name, once it is loaded. Raises FailedPrecondition when it cannot be."""
         async with self._loading:
-            if not (self._ours and self.has(NAME)):
-                await _load()
-                self._ours = True
+            if not (self.has(NAME) and self._ours):
+                await self._load()
         return NAME
+
+    async def _load(self) -> None:
+        """A failure holds for a while: else each of many containers waits for a program that hangs, one after the
+        other. What is missing is looked for each time."""
+        program = _program()
+        now = asyncio.get_running_loop().time
+        if now() < self._until:
+            raise FailedPrecondition(self._failure)
+        try:
+            await _load(program)
+        except FailedPrecondition as error:
+            self._failure, self._until = error.message, now() + _AGAIN
+            raise
+        self._ours = True
 
     async def default_or_none(self) -> str:
         """The same for a container that nobody wants a profile for: empty when it cannot be loaded."""
@@ -73,22 +86,42 @@ class Profiles:
             return ""
 
     def has(self, name: str) -> bool:
-        """Whether a profile of this name is loaded now."""
-        with open(self._loaded) as file:
-            return any(line.startswith(f"{name} (") for line in file)
+        """Whether a profile of this name is loaded now. Raises FailedPrecondition when that cannot be seen."""
+        try:
+            with open(self._loaded) as file:
+                return any(line.startswith(f"{name} (") for line in file)
+        except OSError as error:
+            raise FailedPrecondition(
+                f"AppArmor is active, but its profiles cannot be read: {self._loaded}: {error.strerror}; "
+                "mount securityfs on /sys/kernel/security"
+            ) from error
 
 
-async def _load() -> None:
-    done = await expendable.run(_parsed, f"loading the AppArmor profile {NAME}")
+def _program() -> str:
+    found = shutil.which(_PARSER, path=_PLACES)
+    if found is None:
+        raise _unloadable(f"{_PARSER} is not installed; it is in Debian's package apparmor")
+    return found
+
+
+async def _load(program: str) -> None:
+    try:
+        done = await expendable.run(
+            lambda: _parsed(program), f"loading the AppArmor profile {NAME}", _DEADLINE + _DYING
+        )
+    except (subprocess.TimeoutExpired, DeadlineExceeded) as error:
+        raise _unloadable(f"{program} gives no answer within {_DEADLINE:g} s") from error
+    except OSError as error:
+        raise _unloadable(f"{program}: {error.strerror}") from error
     if done.returncode:
-        why = " ".join(done.stderr.split())
-        raise FailedPrecondition(f"the AppArmor profile {NAME} cannot be loaded: {why or done.returncode}")
+        raise _unloadable(" ".join(done.stderr.split()) or f"{program} ended with {done.returncode}")
 
 
-def _parsed() -> "subprocess.CompletedProcess[str]":
+def _unloadable(why: str) -> FailedPrecondition:
+    return FailedPrecondition(f"the AppArmor profile {NAME} cannot be loaded: {why}")
+
+
+def _parsed(program: str) -> "subprocess.CompletedProcess[str]":
     text = f"abi <abi/3.0>,\n{_TEXT}" if os.path.exists(_ABI) else _TEXT
-    program = shutil.which(_PARSER, path=_PLACES)
-    if program is None:
-        return subprocess.CompletedProcess([], 1, "", f"{_PARSER} is not installed")
     argv = [program, "--replace", "--skip-cache", "--quiet"]
-    return subprocess.run(argv, input=text, capture_output=True, text=True)
+    return subprocess.run(argv, input=text, capture_output=True, text=True, timeout=_DEADLINE)

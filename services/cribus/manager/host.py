@@ -6,8 +6,6 @@ import platform
 
 import msgspec
 
-from cribus.manager import apparmor
-
 # By number: linux/capability.h
 _CAPABILITIES = """
 CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID CAP_KILL CAP_SETGID CAP_SETUID CAP_SETPCAP
@@ -26,7 +24,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     unified: bool = True  # cgroup v2
     swap: bool = True  # the memory controller accounts swap
     hugetlb: bool = True
-    apparmor: bool = False  # active, and profiles can be loaded
+    apparmor: bool = False  # active in the kernel
     selinux: bool = False
     idmapped: bool = True  # kernel 5.19: overlayfs under idmapped mounts
     resctrl: bool = False  # classes of cache and memory bandwidth
@@ -46,7 +44,7 @@ def look() -> Host:
         unified=unified,
         swap=_swap(unified),
         hugetlb=_hugetlb(unified),
-        apparmor=_text("/sys/module/apparmor/parameters/enabled") == "Y" and apparmor.available(),
+        apparmor=_text("/sys/module/apparmor/parameters/enabled") == "Y",
         selinux=os.path.exists("/sys/fs/selinux/enforce"),
         idmapped=kernel >= (5, 19),
         resctrl=os.path.exists("/sys/fs/resctrl/schemata"),

@@ -1,5 +1,6 @@
 """The default AppArmor profile. No kernel of the tests has AppArmor: what loads it into one is stood in for."""
 
+import asyncio
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,6 +19,7 @@ class Parser:
         self.loaded = folder / "profiles"
         self.loaded.write_text("other (complain)\n")
         self.calls = folder / "calls"
+        self.pid = folder / "pid"
         self.program = folder / "apparmor_parser"
         self.works()
 
@@ -30,6 +32,9 @@ class Parser:
 
     def refuses(self, why: str) -> None:
         self._is(f"cat >/dev/null; echo '{why}' >&2; exit 1")
+
+    def hangs(self) -> None:
+        self._is(f"echo --replace >>{self.calls}; echo $$ >{self.pid}; exec sleep 1000")
 
     def called(self) -> int:
         return self.calls.read_text().count("--replace") if self.calls.exists() else 0
@@ -60,18 +65,60 @@ def test_loaded_once_and_again_when_it_is_gone(parser: Parser, run: Run) -> None
 def test_what_cannot_be_loaded(parser: Parser, run: Run) -> None:
     async def story() -> None:
         profiles = apparmor.Profiles(str(parser.loaded))
+        parser.program.unlink()
+        error = await failing(profiles.default())
+        assert isinstance(error, FailedPrecondition)
+        assert "apparmor_parser is not installed; it is in Debian's package apparmor" in error.message
+        assert await profiles.default_or_none() == ""
+        assert profiles.has("other")  # which needs no program
         parser.refuses("Access denied")
         error = await failing(profiles.default())
         assert isinstance(error, FailedPrecondition)
         assert "cannot be loaded: Access denied" in error.message
         assert await profiles.default_or_none() == ""
-        parser.program.unlink()
-        error = await failing(profiles.default())
-        assert "is not installed" in str(error)
+
+    run(story())
+
+
+def test_a_failure_holds_for_a_while(parser: Parser, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        profiles = apparmor.Profiles(str(parser.loaded))
+        parser.refuses("Access denied")
+        await failing(profiles.default())
         parser.works()
+        assert "Access denied" in str(await failing(profiles.default()))
+        assert await profiles.default_or_none() == ""
+        assert parser.called() == 0
+        monkeypatch.setattr(profiles, "_until", asyncio.get_running_loop().time())
         assert await profiles.default() == apparmor.NAME
 
     run(story())
+
+
+def test_one_that_hangs_is_killed_and_waited_for_once(
+    parser: Parser, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apparmor, "_DEADLINE", 0.5)
+    parser.hangs()
+
+    async def story() -> None:
+        profiles = apparmor.Profiles(str(parser.loaded))
+        errors = await asyncio.gather(*(failing(profiles.default()) for _ in range(5)))
+        for error in errors:
+            assert isinstance(error, FailedPrecondition)
+            assert "gives no answer within 0.5 s" in error.message
+        assert await profiles.default_or_none() == ""
+
+    run(story())
+    assert parser.called() == 1
+    assert not Path(f"/proc/{parser.pid.read_text().strip()}").exists()
+
+
+def test_a_program_that_is_none(parser: Parser, run: Run) -> None:
+    parser.program.write_bytes(b"\0")
+    error = run(failing(apparmor.Profiles(str(parser.loaded)).default()))
+    assert isinstance(error, FailedPrecondition)
+    assert "Exec format error" in error.message
 
 
 def test_profiles_of_others(parser: Parser) -> None:
@@ -80,11 +127,14 @@ def test_profiles_of_others(parser: Parser) -> None:
     assert not profiles.has("oth")
 
 
-def test_where_it_can_be_loaded(parser: Parser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apparmor, "LOADED", str(parser.loaded))
-    assert apparmor.available()
+def test_where_the_kernel_shows_no_profiles(parser: Parser, run: Run) -> None:
     parser.loaded.unlink()
-    assert not apparmor.available()
+    profiles = apparmor.Profiles(str(parser.loaded))
+    with pytest.raises(FailedPrecondition, match="mount securityfs"):
+        profiles.has("other")
+    assert "mount securityfs" in str(run(failing(profiles.default())))
+    assert run(profiles.default_or_none()) == ""
+    assert parser.called() == 0
 
 
 def test_the_profile_is_one(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from cribus.manager import host
 
 
@@ -10,6 +11,14 @@ def test_this_host() -> None:
     assert "CAP_CHOWN" in seen.capabilities
     assert seen.machine == os.uname().machine
     assert -1000 <= seen.oom_score_floor <= 1000
+
+
+def test_apparmor_is_active_whatever_else_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is said by name when it is needed: apparmor.py."""
+    real = host._text
+    for enabled, active in (("Y", True), ("N", False), ("", False)):
+        monkeypatch.setattr(host, "_text", lambda path, says=enabled: says if "apparmor" in path else real(path))
+        assert host.look().apparmor is active
 
 
 def test_capabilities_are_in_the_kernels_order() -> None:
