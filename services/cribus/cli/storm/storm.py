@@ -242,15 +242,22 @@ def _alone(settings: Settings) -> Iterator[None]:
 
 
 async def _cleared(asking: client.Client) -> list[str]:
-    """Remove every pod and every pulled image that a storm has left, this one or one that was killed: their names."""
+    """Remove every pod and every pulled image that a storm has left, this one or one that was killed: their names.
+
+    An image goes with every name that it has: one that somebody has given a name of his own is his.
+    """
     listed = (await asking.ask("ListPodSandbox")).items
     left = [one for one in listed if LABEL in one.labels]
     for one in left:
         await asking.ask("RemovePodSandbox", pod_sandbox_id=one.id)
-    named = [one.id for one in (await asking.ask("ListImages")).images if any(map(registry.ours, _names(one)))]
+    named = [one.id for one in (await asking.ask("ListImages")).images if _storms(_names(one))]
     for id in named:
         await asking.ask("RemoveImage", image={"image": id})
     return [f"pod {one.metadata.name}" for one in left] + [f"image {id}" for id in named]
+
+
+def _storms(names: list[str]) -> bool:
+    return bool(names) and all(map(registry.ours, names))
 
 
 def _names(one: Any) -> list[str]:

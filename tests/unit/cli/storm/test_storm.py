@@ -140,7 +140,7 @@ def test_one_storm_at_a_time(tmp_path: Path) -> None:
 
 
 def test_only_pods_of_storms_are_removed(tmp_path: Path) -> None:
-    """And their images. Also those of one that was killed."""
+    """And their images, unless somebody else has named them too. Also those of one that was killed."""
     removed: list[str] = []
 
     def remove(request: Any) -> Any:
@@ -155,6 +155,8 @@ def test_only_pods_of_storms_are_removed(tmp_path: Path) -> None:
         pb.Image(id="sha256:3", repo_tags=["127.0.0.1:5000/web:v1", "localhost/cribus-chaos/1:v1"]),
         pb.Image(id="sha256:4", repo_digests=["127.0.0.1:5000/cribus-chaos/1@sha256:0"]),
         pb.Image(id="sha256:5", repo_tags=["127.0.0.1:5000/cribus-chaos/2:v1"]),
+        pb.Image(id="sha256:6", repo_tags=["127.0.0.1:5000/cribus-chaos/3:v1", "localhost/mine:latest"]),
+        pb.Image(id="sha256:7"),
     ]
     items = [
         pb.PodSandbox(id="1", metadata=pb.PodSandboxMetadata(name="web")),
