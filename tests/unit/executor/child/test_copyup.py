@@ -1,5 +1,9 @@
+import errno
 import os
+import resource
 import stat
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,3 +58,44 @@ def test_everything_with_owners_modes_and_times(below: Path, tmp_path: Path) -> 
 def test_a_mode_that_was_asked_for_stays(below: Path, tmp_path: Path) -> None:
     copied(below, tmp_path / "above", keep_mode=True)
     assert oct((tmp_path / "above").stat().st_mode) == "0o40700"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """For what is too deep for Python to remove."""
+    yield tmp_path
+    subprocess.run(["rm", "-rf", tmp_path / "deep", tmp_path / "above"], check=True)
+
+
+def deep(root: Path, levels: int) -> None:
+    """Directories one in another, the innermost with a file; by descriptor, as a path can be too long for that."""
+    root.mkdir()
+    fd = os.open(root, os.O_PATH)
+    for _ in range(levels):
+        os.mkdir("d", 0o750, dir_fd=fd)
+        inner = os.open("d", os.O_PATH, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
+    os.close(fd)
+
+
+def test_a_deep_tree_takes_few_descriptors(place: Path) -> None:
+    deep(place / "deep", 1500)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(int(name) for name in os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most + 12, limits[1]))
+    try:
+        copied(place / "deep", place / "above", keep_mode=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    innermost = place / "above" / "/".join("d" * 1500)
+    assert oct(innermost.stat().st_mode) == "0o40750"
+    assert os.listdir(innermost) == ["file"]
+
+
+def test_a_path_that_is_too_long_is_an_error_of_the_system(place: Path) -> None:
+    deep(place / "deep", 2200)
+    with pytest.raises(OSError, match="d/d") as caught:
+        copied(place / "deep", place / "above", keep_mode=False)
+    assert caught.value.errno == errno.ENAMETOOLONG
