@@ -46,7 +46,8 @@ class Prepared(Message, frozen=True):
     passwd: bytes = b""  # /etc/passwd and /etc/group as the image has them, at most 256 KiB each
     group: bytes = b""
     checkpoint: bool = False  # it is no image to run: a container was written down in it
-    volumes: dict[str, list[str]] = {}  # each of `config`'s Volumes → what the layers have of it, top first
+    volumes: dict[str, list[str]] | None = None  # each of `config`'s Volumes → what the layers have of it, top first
+    below: str = ""  # as it was asked; an older version says neither of these two, and must not be believed
 
 
 class Discard(Message, frozen=True):

@@ -39,6 +39,7 @@ async def prepare(node: Node, request: Prepare) -> Prepared:
         group=read.group,
         checkpoint=read.is_checkpoint,
         volumes=read.volumes,
+        below=request.below,
     )
 
 

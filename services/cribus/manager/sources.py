@@ -12,7 +12,7 @@ from cribus.api import images
 from cribus.api.cri.container import ContainerConfig, Device, LinuxContainerConfig, Mount
 from cribus.api.cri.security import LinuxContainerSecurityContext
 from cribus.api.cri.values import MountPropagation, NamespaceMode, ProfileType
-from cribus.errors import FailedPrecondition, InvalidArgument, NotFound
+from cribus.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from cribus.manager import looks, security
 from cribus.manager.node import Node
 from cribus.manager.records import Container, Sandbox, State
@@ -179,6 +179,9 @@ async def _image_volumes(node: Node, record: Container) -> tuple[dict[str, list[
             prepared = await node.call(images.PREPARE, wanted)
         except NotFound as error:
             raise NotFound(f"mount {mount.container_path}: {error.message}") from error
+        if prepared.below != mount.image_sub_path:
+            older = "the image service that answered is older and gives whole images alone; repeat"
+            raise Unavailable(f"mount {mount.container_path}: {older}")
         found[mount.container_path] = prepared.lower
         # What PullImage answered: the id, not the repo digest, is what kubelet compares (KEP-5365).
         refs[mount.container_path] = prepared.image_id

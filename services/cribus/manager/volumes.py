@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 
+from cribus.errors import Unavailable
 from cribus.manager import expendable
 from cribus.manager.wanted import Wanted, clean
 
@@ -12,14 +13,19 @@ _OPAQUE = "trusted.overlay.opaque"
 
 
 async def fill(wanted: Wanted) -> None:
-    """Make the directories, with the image's content, owner and mode."""
+    """Make the directories, with the image's content, owner and mode. Raises Unavailable when the image service
+    does not say what the image has in them: it is of an older version."""
     declared = wanted.image_volumes()
-    if declared:
-        await expendable.run(lambda: _fill(wanted, declared), "filling the image's volumes", _PATIENCE)
+    if not declared:
+        return
+    told = wanted.prepared.volumes
+    if told is None:
+        raise Unavailable("the image service that answered is older and cannot read the image's volumes; repeat")
+    parts = {clean(f"/{path}"): found for path, found in told.items()}
+    await expendable.run(lambda: _fill(wanted, declared, parts), "filling the image's volumes", _PATIENCE)
 
 
-def _fill(wanted: Wanted, declared: list[str]) -> None:
-    parts = {clean(f"/{path}"): found for path, found in wanted.prepared.volumes.items()}
+def _fill(wanted: Wanted, declared: list[str], parts: dict[str, list[str]]) -> None:
     for number, inside in enumerate(declared):
         target = f"{wanted.volumes_dir}/{number}"
         os.makedirs(target, 0o755, exist_ok=True)

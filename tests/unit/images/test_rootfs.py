@@ -50,7 +50,7 @@ def test_a_part_of_an_image_and_the_volumes_that_it_declares(world: World) -> No
         made = await rootfs.prepare(node, request)
         parts = [f"{layer}/data/kept" for layer in node.lower(node.store.need(id))]
         assert sorted(name for part in parts for name in os.listdir(part)) == ["x", "y"]
-        assert made.lower == parts
+        assert (made.lower, made.below) == (parts, "data/kept")
         assert made.volumes == {"/data/gone": [], "/data/kept/": parts}
         with pytest.raises(NotFound, match="no directory data/gone"):
             await rootfs.prepare(node, Prepare(container="c2", image=request.image, below="data/gone"))

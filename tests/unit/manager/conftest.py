@@ -267,6 +267,8 @@ class World:
             config=self.images[request.image],
             passwd=b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n",
             group=b"root:x:0:\nuser:x:1000:\nextra:x:50000:user\n",
+            volumes={},
+            below=request.below,
         )
 
     def images_discard(self, request: images.Discard) -> Empty:

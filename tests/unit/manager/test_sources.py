@@ -6,11 +6,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from cribus.api import images
 from cribus.api.cri import container as c
 from cribus.api.cri.image import ImageSpec
 from cribus.api.cri.security import LinuxContainerSecurityContext, NamespaceOption, SecurityProfile
 from cribus.api.cri.values import MountPropagation, NamespaceMode, ProfileType
-from cribus.errors import FailedPrecondition, InvalidArgument, NotFound
+from cribus.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from cribus.manager import sources
 from cribus.manager.records import Container, Sandbox, State
 from cribus.manager.wanted import Sources
@@ -140,6 +141,16 @@ def test_image_volumes(world: World, run: Run) -> None:
         gathered(world, run, mounts=volume("none"))
     with pytest.raises(InvalidArgument):
         gathered(world, run, mounts=volume(readonly=False))
+
+
+def test_an_image_service_that_knows_no_part_of_an_image_is_not_believed(world: World, run: Run) -> None:
+    """For a moment of an upgrade an older one answers: it gives the whole image, and says nothing."""
+    world.answers["images.prepare"] = lambda request: images.Prepared(lower=["/whole"])
+    mounts = [c.Mount(container_path="/v", image=ImageSpec(image=IMAGE), readonly=True)]
+    assert gathered(world, run, mounts=mounts).image_volumes == {"/v": ["/whole"]}
+    part = [msgspec.structs.replace(mounts[0], image_sub_path="sub")]
+    with pytest.raises(Unavailable, match=r"mount /v: .* repeat"):
+        gathered(world, run, mounts=part)
 
 
 class Profiles:

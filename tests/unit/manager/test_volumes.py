@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 import msgspec
+import pytest
+from cribus.errors import Unavailable
 from cribus.manager import volumes
 
 from tests.unit.manager.conftest import Run
@@ -39,6 +41,15 @@ def test_layers_are_merged_as_overlayfs_does(tmp_path: Path, run: Run) -> None:
     seen = made.stat()
     assert (seen.st_mode & 0o777, seen.st_uid, seen.st_gid) == (0o700, 5, 6)
     assert (tmp_path / "volumes" / "1").is_dir()
+
+
+def test_an_image_service_that_does_not_read_them_is_not_believed(tmp_path: Path, run: Run) -> None:
+    """For a moment of an upgrade an older one answers."""
+    prepared = msgspec.structs.replace(wanted().prepared, config={"Volumes": {"/data": {}}}, volumes=None)
+    one = wanted(prepared=prepared, volumes_dir=str(tmp_path / "volumes"))
+    with pytest.raises(Unavailable, match="repeat"):
+        run(volumes.fill(one))
+    assert not (tmp_path / "volumes").exists()
 
 
 def test_nothing_declared_nothing_made(tmp_path: Path, run: Run) -> None:
