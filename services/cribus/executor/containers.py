@@ -60,9 +60,14 @@ async def create(node: Node, request: Create) -> Created:
         setup.cancel()
         raise
     finally:
-        if not request.early and node.setups.get(request.container) is setup:
-            del node.setups[request.container]
+        if not request.early:
+            _forget(node, request.container, setup)
     return known.result() if request.early and known.done() else await _set_up(setup)
+
+
+def _forget(node: Node, container: str, setup: "asyncio.Task[Created]") -> None:
+    if node.setups.get(container) is setup:
+        del node.setups[container]
 
 
 async def _set_up(setup: "asyncio.Task[Created]") -> Created:
@@ -95,11 +100,20 @@ async def _create(node: Node, request: Create, known: asyncio.Future[Created]) -
                 state.save(bundle, record)  # from here on a crash leaves what teardown finds
             record = await _make(node, record, spec, known)
         except BaseException as error:
-            await asyncio.shield(_unmake(node, state.load(bundle) or record))
+            await _undone(node, state.load(bundle) or record)
             if isinstance(error, Exception):
                 _spec(bundle)  # whatever failed, it did because this was taken away, where it was
             raise
         return Created(pid=record.pid, started=record.started, keeper=record.keeper)
+
+
+async def _undone(node: Node, record: Record) -> None:
+    """To its end, also where who asked gives up meanwhile: nobody may begin anything with it before."""
+    work = asyncio.ensure_future(_unmake(node, record))
+    while not work.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({work})
+    work.result()
 
 
 def _intended(node: Node, request: Create, spec: dict[str, Any]) -> Record:
@@ -162,9 +176,13 @@ def _runtime(record: Record) -> Runtime:
 async def start(node: Node, request: Named) -> Empty:
     """Let init execute the container's program, once it is set up. Raises why that failed, or what the
     kernel said when it cannot."""
-    setup = node.setups.pop(request.container, None)
-    if setup is not None:
-        await _set_up(setup)
+    setup = node.setups.get(request.container)
+    if setup is not None:  # it stays there until it is over, for who deletes the container
+        try:
+            await _set_up(setup)
+        finally:
+            if setup.done():
+                _forget(node, request.container, setup)
     async with node.alone(request.container):
         bundle = node.bundle(request.container)
         record = await found.known(node, request.container)

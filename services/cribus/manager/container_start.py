@@ -111,7 +111,7 @@ async def _start(node: Node, record: Container) -> None:
     await node.nri.tell(Event.POST_START_CONTAINER, running)
     over = node.exits.kept(record.id, running.pid)
     if over is not None:
-        await lifecycle.move(node, running, State.EXITED, **exits.fields(over, running))
+        await exits.ended(node, running, over)
         node.exits.tell(record.id)
 
 

@@ -43,13 +43,17 @@ async def took(node: Node, event: Event, *, sure: bool = False) -> None:
                 return
             # A shim tells of runs only: whoever started it was killed before he could write that down.
             record = await lifecycle.move(node, record, State.RUNNING)
-        try:
-            await lifecycle.move(node, record, State.EXITED, **fields(event, record))
-        except FailedPrecondition:
-            if not _over(node, event.id):
-                raise
-            # another witness was first
+        await ended(node, record, event)
     node.exits.tell(event.id)
+
+
+async def ended(node: Node, record: Container, event: Event) -> None:
+    """Record that it is over, and how. Another witness may have been first."""
+    try:
+        await lifecycle.move(node, record, State.EXITED, **fields(event, record))
+    except FailedPrecondition:
+        if not _over(node, event.id):
+            raise
 
 
 async def _made_again(node: Node, event: Event) -> bool:

@@ -6,6 +6,7 @@ import itertools
 import os
 import select
 import stat
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -360,7 +361,12 @@ def over(care: Care, take: Take) -> bool:
     exit = exits.witnessed(care.folder(take.container))
     if exit is not None:
         _tell(care, take, exit)
-    return exit is not None
+    return exit is not None or care.news.told(take.container, take.pid)
+
+
+def unseen(care: Care, take: Take) -> None:
+    """The same where the executor has not seen how it ended either: nobody will tell any more."""
+    _tell(care, take, Exit(code=exits.UNKNOWN, at=time.time_ns(), known=False))
 
 
 def _log_name(log: LogFile) -> str:

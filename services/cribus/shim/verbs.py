@@ -1,18 +1,21 @@
 """What a shim answers (api/shim.py), and how its streams travel: the room's one door to the bus."""
 
 import functools
+import time
 from collections.abc import Callable, Iterable
+
+import msgspec
 
 from cribus.api import shim
 from cribus.api.events import Event
-from cribus.api.executor import EXEC, STATE, Exec, Named
+from cribus.api.executor import EXEC, STATE, Exec, Named, State
 from cribus.api.verb import Empty, Message
 from cribus.bus import codec, slim_call, subjects, wire
 from cribus.bus.slim import Slim
 from cribus.bus.slim_serve import Respond, Server, Table
 from cribus.bus.streams import Stream
 from cribus.errors import Aborted, CribusError, FailedPrecondition, InvalidArgument, NotFound
-from cribus.shim import taken
+from cribus.shim import exits, taken
 from cribus.shim.further import FORKING, Done, Yard
 from cribus.shim.note import note
 from cribus.shim.retire import Desk, Retirement
@@ -21,6 +24,7 @@ from cribus.shim.sessions import Answer, Sessions
 from cribus.shim.taken import Care, Container
 
 _WITNESS = 5.0  # seconds for the executor to say how a container ended
+_SHARE = 10  # times as long as a try took at least, until the next
 _AGAIN, _SELDOM = 0.2, 10.0  # seconds until what could not be taken over is tried again, doubled from try to try
 
 
@@ -131,18 +135,28 @@ class Shim:
     def _continue(self, take: shim.Take, seconds: float = _AGAIN, before: str = "") -> None:
         """What hinders may pass: its keeper may not have been told yet where to listen, or nobody has said yet how it
         ended when keeper and shim went together. Nobody else would try again, because the container counts as taken."""
+        began = time.monotonic()
         try:
             self._add(take)
         except (CribusError, OSError) as error:
             if isinstance(error, FailedPrecondition):
                 if taken.over(self._care, take):
                     return
-                # Who is asked writes down what it has seen, and that is looked at the next time.
-                ask = slim_call.Request(Named(container=take.container), "", _WITNESS)
-                slim_call.call(self._slim, STATE, ask, lambda state, failure: None)
+                self._ask_witness(take)
             if str(error) != before:
                 note("container cannot be taken over yet", container=take.container, cause=str(error))
+            seconds = max(seconds, _SHARE * (time.monotonic() - began))  # others wait as long as a try takes
             self._care.loop.later(seconds, functools.partial(self._look_again, take.container, seconds, str(error)))
+
+    def _ask_witness(self, take: shim.Take) -> None:
+        """The executor writes down what it has seen, and that is looked at the next time; if it has seen nothing, its
+        word is the last."""
+
+        def answered(state: State | None, _: CribusError | None) -> None:
+            if state is not None and state.status == "stopped" and not state.exit_known:
+                taken.unseen(self._care, take)
+
+        slim_call.call(self._slim, STATE, slim_call.Request(Named(container=take.container), "", _WITNESS), answered)
 
     def _look_again(self, id: str, seconds: float, before: str) -> None:
         """Unless it was taken meanwhile, as it may have been started anew, or has gone."""
@@ -150,6 +164,8 @@ class Shim:
             self._continue(take, min(2 * seconds, _SELDOM), before)
 
     def _add(self, take: shim.Take) -> None:
+        if not take.pid:  # of a manager that does not know it, or of an earlier version
+            take = msgspec.structs.replace(take, pid=exits.tried(self._care.folder(take.container)))
         known = self._containers.get(take.container)
         if known is not None and known.serves(take):
             return

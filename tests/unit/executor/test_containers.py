@@ -134,6 +134,50 @@ def test_a_creation_that_hangs_ends_with_its_container(
     assert not Path(node.bundle("c")).exists()
 
 
+@pytest.mark.parametrize("undoing", [False, True])
+def test_a_start_that_waits_for_what_hangs_ends_with_its_container(
+    node: Node, monkeypatch: pytest.MonkeyPatch, *, undoing: bool
+) -> None:
+    """Also where it has failed, and is just being undone: that is not left to go on beside the deletion."""
+    Path(node.bundle("c"), "config.json").write_text("{}")
+    steps: list[str] = []
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def make(_: Node, record: state.Record, spec: dict[str, Any], known: asyncio.Future[Created]) -> state.Record:
+        known.set_result(Created(pid=7, started=8))
+        if undoing:
+            raise Internal("mount: No such device")
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def unmake(_: Node, record: state.Record) -> None:
+        steps.append("begun")
+        begun.set()
+        if undoing and len(steps) == 1:
+            await go_on.wait()
+        steps.append("over")
+
+    monkeypatch.setattr(containers, "_make", make)
+    monkeypatch.setattr(containers, "_unmake", unmake)
+
+    async def main() -> None:
+        await containers.create(node, Create(container="c", pod="p", early=True))
+        starting = asyncio.create_task(containers.start(node, C))
+        await begun.wait()
+        deleting = asyncio.create_task(containers.delete(node, C))
+        await asyncio.sleep(0)
+        go_on.set()
+        async with asyncio.timeout(5):
+            await deleting
+        with pytest.raises(CribusError):
+            await starting
+
+    asyncio.run(main())
+    assert steps == ["begun", "over"] * 2
+    assert node.setups == {}
+
+
 def test_an_early_answer_tells_what_failed_before_there_was_a_process(node: Node) -> None:
     fails(containers.create(node, Create(container="c", pod="p", early=True)), NotFound, "runtime-spec")
     asyncio.run(containers.delete(node, C))

@@ -11,8 +11,9 @@ from cribus.api.cri.container import StartContainerRequest, StartContainerRespon
 from cribus.api.cri.sandbox import StopPodSandboxRequest
 from cribus.api.verb import Empty
 from cribus.errors import Aborted, CribusError, DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
-from cribus.manager import container_start, insisting, sandbox_stop
-from cribus.manager.records import State
+from cribus.manager import container_start, exits, insisting, sandbox_stop
+from cribus.manager.nri.events import Event
+from cribus.manager.records import Container, State
 
 from tests.unit.manager.conftest import Run, World, as_request, failing
 
@@ -141,6 +142,27 @@ def test_an_exit_during_the_start_comes_after_it(world: World, run: Run) -> None
         record = world.node.records.containers[id]
         assert (record.state, record.exit_code, record.reason) == (State.EXITED, 3, "Error")
         assert world.kinds()[-2:] == [events.CONTAINER_STARTED, events.CONTAINER_STOPPED]
+
+    run(story())
+
+
+def test_an_exit_that_two_witnesses_tell_while_plugins_hear_of_the_start(world: World, run: Run) -> None:
+    def start(named: executor.Named) -> Empty:
+        world.executor_start(named)
+        world.exit(named.container, 3)
+        return Empty()
+
+    world.answers["executor.start"] = start
+
+    async def story() -> None:
+        async def tell(event: Event, record: Container) -> None:
+            if event is Event.POST_START_CONTAINER:
+                await exits.ask(world.node, record.id)
+
+        world.node.nri.tell = tell  # type: ignore[assignment, method-assign]
+        id = await world.running(await world.pod())
+        assert world.node.records.containers[id].exit_code == 3
+        assert world.kinds().count(events.CONTAINER_STOPPED) == 1
 
     run(story())
 

@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
-from cribus.api import shim
+from cribus.api import executor, shim
+from cribus.api.events import Event
 from cribus.bus import service
 from cribus.executor import keepers
 from cribus.linux.process import is_running, start_time
@@ -113,7 +114,8 @@ def test_both_at_once_and_the_output_goes_on(rig: Rig) -> None:
     counter.prove(rig)
 
 
-def test_both_at_once_and_then_the_container_whose_end_the_executor_has_seen(rig: Rig) -> None:
+def _all_three(rig: Rig) -> Counter:
+    """Keeper and shim are killed together, then the container."""
     counter = Counter(rig)
     process = rig.shim(POD)
     take(rig, counter.log)
@@ -125,13 +127,33 @@ def test_both_at_once_and_then_the_container_whose_end_the_executor_has_seen(rig
     started = start_time(counter.one.pid)
     counter.one.kill()
     until(lambda: not is_running(counter.one.pid, started), 10, "it is dead")
+    os.close(counter.tell)
+    return counter
+
+
+def test_both_at_once_and_then_the_container_whose_end_the_executor_has_seen(rig: Rig) -> None:
+    counter = _all_three(rig)
     rig.shim(POD)
     seen = {"code": 137, "signal": 9, "at": time.time_ns()}
     (counter.one.folder / "exit.new").write_text(json.dumps(seen))
     (counter.one.folder / "exit.new").rename(counter.one.folder / "exit.json")
-    os.close(counter.tell)
     event = news(rig)
     assert (event.exit_code, event.exit_known, event.at) == (137, True, seen["at"])
+
+
+def test_both_at_once_and_then_the_container_whose_end_nobody_has_seen(rig: Rig) -> None:
+    _all_three(rig)
+
+    async def state(request: executor.Named) -> executor.State:
+        return executor.State(container=request.container)
+
+    async def main() -> Event:
+        async with service.connect(rig.settings, "executor") as bus, bus.serve({executor.STATE: state}):
+            await asyncio.to_thread(rig.shim, POD)
+            return await asyncio.to_thread(news, rig)
+
+    event = asyncio.run(main())
+    assert (event.exit_code, event.exit_known) == (255, False)
 
 
 @pytest.mark.parametrize("lost", ["state.json", "exit.json"])

@@ -188,14 +188,14 @@ def test_an_end_before_the_program_could_run_is_told_to_nobody(rig: Rig, success
     assert not (rig.run / "pods" / POD / "exits" / f"{CONTAINER}.json").exists()
 
 
-@pytest.mark.parametrize("short", [False, True])
-def test_a_start_that_was_made_again_without_us(rig: Rig, short: bool) -> None:
+@pytest.mark.parametrize(("short", "named"), [(False, True), (True, True), (False, False)])
+def test_a_start_that_was_made_again_without_us(rig: Rig, short: bool, named: bool) -> None:
     """Of the first try nobody could tell a shim to let go: there was none just then. The second one may be over
-    before it is taken."""
+    before it is taken. A manager of an earlier version does not name the process."""
     log = rig.logs / "c.log"
     first = rig.container(CONTAINER, ["sh", "-c", "echo first; exec sleep 1000"])
     rig.shim(POD)
-    take(rig, log, marked=True, pid=first.pid)
+    take(rig, log, marked=True, pid=first.pid if named else 0)
     until(lambda: b"first" in log.read_bytes(), 10, "it is in the log")
     first.kill()
     assert first.dead()
@@ -208,7 +208,7 @@ def test_a_start_that_was_made_again_without_us(rig: Rig, short: bool) -> None:
         second.kill(signal.SIGTERM)
         assert second.dead()
     for _ in range(2):
-        take(rig, log, marked=True, pid=second.pid)
+        take(rig, log, marked=True, pid=second.pid if named else 0)
     until(lambda: b"second" in log.read_bytes(), 10, "it is in the log")
     with pytest.raises(Aborted, match="made again"):
         take(rig, log, marked=True, pid=first.pid)
