@@ -72,11 +72,12 @@ class Node:
     def open(self) -> None:
         """See what is there; away with leftovers."""
         self.snapshots.open()
+        self.content.clean()
         self.tidy()
 
     def tidy(self) -> None:
         """Away with what is nobody's, but for what a pull that just broke off may come back for."""
-        self.content.clean()
+        self.content.clean(_GRACE)  # others are just being written
         layers = [one for one in self.snapshots.layers if self.snapshots.age(one) > _GRACE]
         blobs = [one for one in self.content.sizes if self.content.age(one) > _GRACE]
         self._drop(layers, blobs)

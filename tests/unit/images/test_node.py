@@ -54,6 +54,19 @@ def test_a_containers_layers_outlive_the_image(world: World) -> None:
     run(work)
 
 
+def test_a_pull_that_is_done_leaves_alone_what_another_just_writes(world: World) -> None:
+    async def work() -> None:
+        node = await two(world)
+        writes = node.root / "partial" / "manifest.tmp"
+        writes.touch()
+        await world.pull(node, "low")
+        assert writes.exists()
+        node.open()  # by the next process
+        assert not writes.exists()
+
+    run(work)
+
+
 def test_what_a_pull_needs_is_pinned(world: World) -> None:
     async def work() -> None:
         node = await two(world)

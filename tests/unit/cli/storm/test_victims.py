@@ -29,7 +29,7 @@ def node(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> Supervised:
     """Two services whose command lines are those of real ones; the executor has a fork server below it."""
     forked = Path(supervised.settings.root) / "forkserver"
     shutil.copy("/bin/sleep", forked)
-    work = {"executor": f"setpriv --pdeathsig KILL {forked} 1000", "manager": "sleep 1000"}
+    work = {"executor": f"setpriv --pdeathsig KILL {forked} 1000", "manager": "setpriv --pdeathsig KILL sleep 1000"}
     monkeypatch.setattr(configuration, "PYTHON_SERVICES", tuple(work))
     monkeypatch.setattr(configuration, "_command", lambda _, name: f"sh -c '{work[name]}; :' -m cribus.{name}")
     supervised.conf.write_text(configuration.text(supervised.settings))
