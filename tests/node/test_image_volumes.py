@@ -14,6 +14,7 @@ MANY = "localhost/many-layers:1"
 BUSYBOX = {"image": {"image": IMAGE}, "readonly": True}
 LAYERED = {"image": {"image": MANY}, "readonly": True}
 _EXTRA = 60  # more layers than mount(2)'s 4096 bytes of options can name
+_LONG = "long/" + "n" * 250  # fsconfig(2) takes 255 bytes
 
 
 @pytest.fixture
@@ -24,6 +25,7 @@ def layered(clean: Node, tmp_path: Path) -> None:
         Entry("data/gone/x", b"low"),
         Entry("data/covered/x", b"low"),
         Entry("odd/a:b,c\\d/x", b"low"),
+        Entry(f"{_LONG}/x", b"low"),
         Entry("bin/busybox", Path("/bin/busybox").read_bytes(), mode=0o755),
     ]
     high = [
@@ -32,6 +34,7 @@ def layered(clean: Node, tmp_path: Path) -> None:
         Entry("data/covered/.wh..wh..opq"),
         Entry("data/covered/y", b"high"),
         Entry("odd/a:b,c\\d/y", b"high"),
+        Entry(f"{_LONG}/y", b"high"),
         Entry("current", symlink="/data"),
     ]
     more = [[Entry(f"many/{number}", b"x")] for number in range(_EXTRA)]
@@ -61,7 +64,7 @@ def test_whole_and_a_part_of_it(cri: Cri) -> None:
 @pytest.mark.usefixtures("layered")
 def test_layers_are_seen_as_the_image_has_them(cri: Cri) -> None:
     pod = cri.pod()
-    parts = {"/data": "data", "/link": "current", "/covered": "current/covered", "/odd": "odd/a:b,c\\d"}
+    parts = {"/data": "data", "/link": "current", "/covered": "current/covered", "/odd": "odd/a:b,c\\d", "/long": _LONG}
     mounts: list[dict[str, Any]] = [
         {**LAYERED, "container_path": path, "image_sub_path": part} for path, part in parts.items()
     ]
@@ -69,7 +72,8 @@ def test_layers_are_seen_as_the_image_has_them(cri: Cri) -> None:
     for path in ("/data", "/link", "/whole/data"):
         assert pod.says(box, "ls", path).split() == ["covered", "kept", "more"]
     assert pod.says(box, "ls", "/covered").split() == ["y"]
-    assert pod.says(box, "ls", "/odd").split() == ["x", "y"]
+    for path in ("/odd", "/long"):
+        assert pod.says(box, "ls", path).split() == ["x", "y"]
     assert len(pod.says(box, "ls", "/whole/many").split()) == _EXTRA
     assert pod.refused(mounts=[{**mounts[0], "image_sub_path": "data/gone"}])[0] == "NOT_FOUND"
     assert "Read-only" in _fails(pod, box, "touch /data/x")

@@ -33,14 +33,14 @@ def main(request: "dict[str, Any]", fds: list[int]) -> int:
 
 
 def _mount(request: "dict[str, Any]") -> None:
-    """In a mount namespace of its own, where layers can be covered by copies with the container's owners;
-    a mount that is not attached can be carried out of there."""
+    """In a mount namespace of its own, where layers can be covered by copies with the container's owners, and
+    where an old kernel mounts them first; a mount that is not attached can be carried out of there."""
     host = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     work = steps.Work()
     if request["owner"]:
         work.users = os.open(request["users"], os.O_RDONLY | os.O_CLOEXEC)
-        namespaces.unshare(namespaces.CLONE_NEWNS)
-        mount.change("/", mount.MS_SLAVE | mount.MS_REC)
+    namespaces.unshare(namespaces.CLONE_NEWNS)
+    mount.change("/", mount.MS_SLAVE | mount.MS_REC)
     tree = steps.layered(work, request["options"], request["owner"])
     namespaces.setns(host, namespaces.CLONE_NEWNS)
     steps.attach(tree, os.open(request["target"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))

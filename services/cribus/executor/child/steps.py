@@ -9,7 +9,7 @@ import os
 import socket
 import stat
 
-from cribus.executor.child import copyup, idmaps, paths
+from cribus.executor.child import copyup, idmaps, layers, paths
 from cribus.executor.child.failure import Failed, code, reason
 from cribus.linux import mount, namespaces
 from cribus.steps import Step
@@ -109,12 +109,7 @@ def layered(work: Work, options: dict[str, "Any"], owner: list[int]) -> int:
             os.chown(options["upperdir"], *owner)  # the owner of "/"
         for directory in options["lowerdir"]:
             _cover(work, directory)
-    filesystem = mount.fsopen("overlay")
-    _configure_overlay(filesystem, options)
-    mount.fsconfig(filesystem, mount.FSCONFIG_CMD_CREATE)
-    tree = mount.fsmount(filesystem)
-    os.close(filesystem)
-    return tree
+    return layers.mounted(options)
 
 
 def _cover(work: Work, directory: str) -> None:
@@ -130,19 +125,6 @@ def _cover(work: Work, directory: str) -> None:
 
 def _is_covered(work: Work, path: str) -> bool:
     return any(path == known or path.startswith(known + "/") for known in work.covered)
-
-
-def _configure_overlay(filesystem: int, options: dict[str, "Any"]) -> None:
-    lower = options["lowerdir"]
-    joined = ":".join(path.replace("\\", "\\\\").replace(":", "\\:") for path in lower)
-    if len(joined) < 200:  # fsconfig takes 255 bytes a string; one call is faster than one a layer
-        mount.fsconfig(filesystem, mount.FSCONFIG_SET_STRING, "lowerdir", joined)
-    else:
-        for path in lower:
-            mount.fsconfig(filesystem, mount.FSCONFIG_SET_STRING, "lowerdir+", path)
-    for key, value in options.items():
-        if key != "lowerdir":
-            mount.fsconfig(filesystem, mount.FSCONFIG_SET_STRING, key, value)
 
 
 def bind_root(work: Work, source: str) -> None:
