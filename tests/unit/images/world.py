@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
+import signal
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from cribus.images import parcel, pull, worker
 from cribus.images.node import Bus, Node
 from cribus.images.tarstream import Chunks
 from cribus.images.unpack import Unpacked, unpack
+from cribus.linux.fds import close_all_but
 from cribus.oci import image_spec
 
 T = TypeVar("T")
@@ -48,12 +50,7 @@ async def spawn(function: str, request: dict[str, Any], fds: Sequence[int]) -> C
     if pid == 0:
         code = 1
         try:
-            low = os.open("/dev/null", os.O_RDONLY)
-            os.closerange(low, min(fds))
-            os.closerange(max(fds) + 1, 4096)
-            for fd in range(min(fds) + 1, max(fds)):
-                if fd not in fds:
-                    os.close(fd) if _is_open(fd) else None
+            close_all_but([0, 1, 2, *fds])  # another child's pipe, too, which would never end
             code = main(request, list(fds))
         finally:
             os._exit(code)
@@ -63,14 +60,6 @@ async def spawn(function: str, request: dict[str, Any], fds: Sequence[int]) -> C
 
 
 _running: list[int] = []
-
-
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
 
 
 class Body(httpx.SyncByteStream):
@@ -149,6 +138,10 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
     try:
         return asyncio.run(work())
+    except BaseException:
+        for pid in _running:  # they may wait for what nobody does any more
+            os.kill(pid, signal.SIGKILL)
+        raise
     finally:
         while _running:
             os.waitpid(_running.pop(), 0)
