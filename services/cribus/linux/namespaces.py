@@ -1,9 +1,11 @@
 """Namespaces, and the clone that makes them."""
 
+import contextlib
 import ctypes
 import os
 import signal
 import struct
+from collections.abc import Iterator
 
 from cribus.linux import libc
 
@@ -59,3 +61,26 @@ def clone3(flags: int = 0, *, cgroup: int = -1) -> tuple[int, int]:
     )
     pid = libc.call("clone3", libc.SYS_CLONE3, arguments, len(arguments))
     return pid, pidfd.value if pid else -1
+
+
+@contextlib.contextmanager
+def kept(flags: int) -> Iterator[tuple[int, int]]:
+    """New namespaces of these kinds, in a child that lives as long as inside and does nothing: its pid and pidfd.
+
+    Only for a process with one thread. Raises OSError.
+    """
+    end, held = os.pipe()
+    pid, pidfd = clone3(flags)
+    if pid == 0:
+        try:
+            os.close(held)
+            os.read(end, 1)
+        finally:
+            os._exit(0)
+    os.close(end)
+    try:
+        yield pid, pidfd
+    finally:
+        os.close(held)
+        os.waitpid(pid, 0)
+        os.close(pidfd)

@@ -27,3 +27,10 @@ def test_unshare_and_back() -> None:
         namespaces.setns(before, namespaces.CLONE_NEWUTS)
         os._exit(0 if other != inode == os.stat("/proc/self/ns/uts").st_ino else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_they_are_kept_as_long_as_somebody_is_inside() -> None:
+    with namespaces.kept(namespaces.CLONE_NEWUTS) as (pid, pidfd):
+        assert os.stat(f"/proc/{pid}/ns/uts").st_ino != os.stat("/proc/self/ns/uts").st_ino
+        assert not os.get_inheritable(pidfd)
+    assert not os.path.exists(f"/proc/{pid}")

@@ -128,13 +128,19 @@ def test_a_store_that_is_away_stops_the_start(world: World, run: Run) -> None:
     run(story())
 
 
-def test_an_exit_during_the_start_comes_after_it(world: World, run: Run) -> None:
+def _ends_at_once(world: World) -> None:
+    """Every container: with 3, while the executor starts it."""
+
     def start(named: executor.Named) -> Empty:
         world.executor_start(named)
         world.exit(named.container, 3)
         return Empty()
 
     world.answers["executor.start"] = start
+
+
+def test_an_exit_during_the_start_comes_after_it(world: World, run: Run) -> None:
+    _ends_at_once(world)
 
     async def story() -> None:
         id = await world.running(await world.pod())
@@ -147,12 +153,7 @@ def test_an_exit_during_the_start_comes_after_it(world: World, run: Run) -> None
 
 
 def test_an_exit_that_two_witnesses_tell_while_plugins_hear_of_the_start(world: World, run: Run) -> None:
-    def start(named: executor.Named) -> Empty:
-        world.executor_start(named)
-        world.exit(named.container, 3)
-        return Empty()
-
-    world.answers["executor.start"] = start
+    _ends_at_once(world)
 
     async def story() -> None:
         async def tell(event: Event, record: Container) -> None:

@@ -10,16 +10,7 @@ from cribus.linux import namespaces
 
 def namespace(users: str, groups: str) -> int:
     """A descriptor of a new one with these lines as its uid_map and gid_map. Raises OSError."""
-    end, held = os.pipe()
-    pid, pidfd = namespaces.clone3(namespaces.CLONE_NEWUSER)
-    if pid == 0:
-        try:
-            os.close(held)
-            os.read(end, 1)
-        finally:
-            os._exit(0)
-    os.close(end)
-    try:
+    with namespaces.kept(namespaces.CLONE_NEWUSER) as (_, pidfd):
         there = f"/proc/{_number(pidfd)}"
         for name, text in (("uid_map", users), ("gid_map", groups)):
             fd = os.open(f"{there}/{name}", os.O_WRONLY | os.O_CLOEXEC)
@@ -28,10 +19,6 @@ def namespace(users: str, groups: str) -> int:
             finally:
                 os.close(fd)
         return os.open(f"{there}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-    finally:
-        os.close(held)
-        os.waitpid(pid, 0)
-        os.close(pidfd)
 
 
 def _number(pidfd: int) -> str:

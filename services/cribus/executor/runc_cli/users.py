@@ -4,7 +4,6 @@ They are made in a child, which waits until init has joined them by its entries 
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,23 +22,10 @@ def owned(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield spec
         return
     kinds = {"user": "user", **{kind: name for kind, name in _OWNED.items() if wanted.get(kind) == ""}}
-    end, held = os.pipe()
-    pid, pidfd = namespaces.clone3(sum(build.KINDS[kind] for kind in kinds))
-    if pid == 0:
-        try:
-            os.close(held)
-            os.read(end, 1)
-        finally:
-            os._exit(0)
-    os.close(end)
-    try:
+    with namespaces.kept(sum(build.KINDS[kind] for kind in kinds)) as (pid, _):
         for file, name in (("uid_map", "uidMappings"), ("gid_map", "gidMappings")):
             steps.write(f"/proc/{pid}/{file}", idmap.lines(spec["linux"].get(name) or []).encode())
         yield _joining(spec, {kind: f"/proc/{pid}/ns/{name}" for kind, name in kinds.items()})
-    finally:
-        os.close(held)
-        os.waitpid(pid, 0)
-        os.close(pidfd)
 
 
 def _joining(spec: dict[str, Any], paths: dict[str, str]) -> dict[str, Any]:
