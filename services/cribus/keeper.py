@@ -209,6 +209,7 @@ class _Store:
         self._anew = process.signal_fd(ANEW)
         signal.signal(ANEW, signal.SIG_DFL)
         self._poll = select.poll()
+        listener.setblocking(False)
         for fd in (listener.fileno(), init.pidfd, self._anew, *([init.link.fileno()] if init.link else [])):
             self._poll.register(fd, select.POLLIN)
 
@@ -227,7 +228,7 @@ class _Store:
                     self._accept()
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # the client went away again, or descriptors are short
+        with contextlib.suppress(OSError):  # nobody is there (any more), or descriptors are short
             client, _ = self._listener.accept()
             client.setblocking(False)
             self._clients[client.fileno()] = client
@@ -281,6 +282,7 @@ class _Store:
             if before >= 0:
                 os.close(before)
             listener = descriptors.listen_at(run, SOCKET)
+            listener.setblocking(False)  # of those whom the old one had not yet accepted nobody is there
             self._poll.unregister(self._listener)
             self._poll.register(listener, select.POLLIN)
             self._listener.close()

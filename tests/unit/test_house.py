@@ -123,6 +123,12 @@ def test_only_a_start_reads_the_settings() -> None:
     none([name(path) for path in OURS if path not in allowed and reads(path)], "only __main__ and cli read settings")
 
 
+def test_the_first_page_has_what_a_newcomer_needs() -> None:
+    """And no wheel that a build has left there, say."""
+    found = [path.name for path in ROOT.iterdir() if path.is_file() and not path.name.startswith(".")]
+    assert sorted(found) == ["README.md", "Vagrantfile", "pyproject.toml"]
+
+
 def test_init_files_are_empty() -> None:
     none(
         [name(path) for path in OURS if path.name == "__init__.py" and path.read_text().strip()],

@@ -219,6 +219,23 @@ def test_listens_where_its_directory_was_made_again(tmp_path: Path) -> None:
     kept.close()
 
 
+def test_listens_anew_while_somebody_comes(tmp_path: Path) -> None:
+    """Whoever comes just then may find the old socket, and come again; all others are heard."""
+    folder = tmp_path / "c"
+    folder.mkdir()
+    kept = Kept(folder)
+    shutil.rmtree(folder)
+    listens_anew(kept, folder)  # since then its signals are looked at before its socket
+    kept.ask(b"nonsense")
+    os.kill(kept.pid, signal.SIGSTOP)
+    os.waitpid(kept.pid, os.WUNTRACED)
+    with kept.connect():
+        os.kill(kept.pid, keeper.ANEW)
+        os.kill(kept.pid, signal.SIGCONT)
+        assert kept.ask(b"nonsense")[0].startswith(b"error")
+    _gone(kept)
+
+
 def test_an_exit_that_could_not_be_written_is_told_later(tmp_path: Path) -> None:
     folder = tmp_path / "c"
     folder.mkdir()

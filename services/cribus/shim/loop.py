@@ -33,6 +33,7 @@ class Loop:
     def __init__(self) -> None:
         self._poll = select.epoll()
         self._watched: dict[int, Callable[[int], None]] = {}
+        self._fresh: set[int] = set()  # watched since the last look: what that saw is of who had the number before
         self._timers: list[Timer] = []
         self._running = False
 
@@ -45,6 +46,7 @@ class Loop:
             self._poll.modify(fd, events)
         else:
             self._poll.register(fd, events)
+            self._fresh.add(fd)
         self._watched[fd] = callback
 
     def forget(self, fd: int) -> None:
@@ -68,9 +70,10 @@ class Loop:
         """Until `stop`."""
         self._running = True
         while self._running:
+            self._fresh.clear()
             for fd, events in self._poll.poll(self._patience()):
                 callback = self._watched.get(fd)
-                if callback is not None:  # else an earlier callback of this round forgot it
+                if callback is not None and fd not in self._fresh:  # else an earlier callback forgot it
                     callback(events)
             self._fire()
 

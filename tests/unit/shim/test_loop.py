@@ -1,5 +1,6 @@
 import os
 import time
+from functools import partial
 
 from cribus.shim.loop import READ, WRITE, Loop
 
@@ -58,3 +59,26 @@ def test_one_that_was_forgotten_in_the_same_round_is_not_called() -> None:
     loop.later(0.02, loop.stop)
     loop.run()
     assert seen == [1]
+
+
+def test_one_that_takes_over_the_number_of_another_does_not_get_its_news() -> None:
+    """Of two that are ready in one round, the first closes the other and opens one of its own."""
+    loop, seen = Loop(), []
+    pipes = [os.pipe() for _ in range(2)]
+
+    def ready(fd: int, _: int) -> None:
+        [other] = [read for read, _ in pipes if read != fd]
+        loop.forget(fd)
+        loop.forget(other)
+        os.close(other)
+        fresh, _ = os.pipe()  # the lowest number that is free
+        assert fresh == other
+        loop.watch(fresh, READ, lambda _: seen.append("of another"))
+        seen.append("first")
+
+    for read, write in pipes:
+        os.write(write, b"x")
+        loop.watch(read, READ, partial(ready, read))
+    loop.later(0.02, loop.stop)
+    loop.run()
+    assert seen == ["first"]
