@@ -268,10 +268,18 @@ class Process:
                 self._read(channel)
 
             self._loop.watch(self._outlets[channel].source, READ, ready)
+            self._read_staged(channel)
+
+    def _read_staged(self, channel: int) -> None:
+        """What no event tells of: a shim that was killed had taken it off the terminal, or its owner wanted less."""
+        if channel in self._outlets and self._outlets[channel].staged():
+            self._loop.soon(lambda: self._read(channel))
 
     def _read(self, channel: int) -> None:
         """One block, if the owner wants one now."""
-        outlet = self._outlets[channel]
+        outlet = self._outlets.get(channel)
+        if outlet is None:
+            return
         wanted = self._owner.readable(channel) if self._owner is not None else 0
         if not wanted:
             self._loop.forget(outlet.source)
@@ -284,6 +292,7 @@ class Process:
             self._shut(channel)
         elif self._status is not None:
             self._count(channel, moved or most)
+        self._read_staged(channel)
         self._finish()
 
     def _count(self, channel: int, taken: int) -> None:

@@ -27,7 +27,7 @@ class Outlet:
         try:
             if self._stage < 0:
                 return self._keep(self.source, most)
-            if not descriptors.level(self._stage) and not os.splice(self.source, self._stage, most, flags=2):
+            if not self.staged() and not os.splice(self.source, self._stage, most, flags=2):
                 return 0
             return self._keep(self._stage, most)
         except BlockingIOError:
@@ -43,6 +43,10 @@ class Outlet:
             return os.splice(source, self._null, most, flags=2)
         return self.kept.splice(source, min(most, room))
 
+    def staged(self) -> int:
+        """How many bytes were taken off the source already, so that it tells of them no more."""
+        return descriptors.level(self._stage) if self._stage >= 0 else 0
+
     def waiting(self) -> int:
         """How many bytes are there now."""
-        return descriptors.level(self.source) + (descriptors.level(self._stage) if self._stage >= 0 else 0)
+        return descriptors.level(self.source) + self.staged()

@@ -141,7 +141,7 @@ class Pump:
             self._page.set(slot, _DONE)
             phase = _DONE
         if phase == _DONE:
-            self._drop(what.consumed - (what.staged - self._staged()))
+            self._drop(what.consumed - (what.staged - self.staged()))
             self._page.set(slot, _IDLE)
         self.tail, self.logged = what.tail, what.logged
 
@@ -150,7 +150,7 @@ class Pump:
         has ended, which is then in the log."""
         if self.ended:
             return b""
-        if not self._staged():
+        if not self.staged():
             try:
                 if not os.splice(self.source, self._stage, BLOCK, flags=3):
                     return self._end(log)
@@ -161,7 +161,7 @@ class Pump:
                     raise
                 return self._end(log)
         _STAGED.passed()
-        return self._tools.peek(self._stage, self._staged())
+        return self._tools.peek(self._stage, self.staged())
 
     def commit(self, log: LogFile | None, block: bytes) -> None:
         """Write what `look` has shown."""
@@ -183,7 +183,7 @@ class Pump:
         out, rest = crilog.render(self.tail, block, self._head(now), end=bool(flags & _FLUSH))
         base = log.size() if log is not None else 0
         logged = self.logged + len(self.tail) + len(block) - len(rest)
-        self._page.store(slot, _Slot(base, (logged, len(block), self._staged()), now, (rest, flags)))
+        self._page.store(slot, _Slot(base, (logged, len(block), self.staged()), now, (rest, flags)))
         self._page.set(slot, _WRITING)
         _INTENT.passed()
         if log is not None and out and not log.write(out, base):
@@ -200,7 +200,8 @@ class Pump:
     def _head(self, at: int) -> bytes:
         return b"%b %b " % (crilog.stamp(at), self.name)
 
-    def _staged(self) -> int:
+    def staged(self) -> int:
+        """How many bytes were taken off the source that are not in the log."""
         return descriptors.level(self._stage)
 
     def _drop(self, count: int) -> None:

@@ -180,7 +180,13 @@ class Container:
         def ready(_: int) -> None:
             self._move(one)
 
+        def staged() -> None:
+            if not self._paused and one in self.pumps.values():
+                self._move(one)
+
         self._loop.watch(one.source, READ, ready)
+        if one.staged():  # off its pipe already, of which no event tells; after the readers of it are here again
+            self._loop.soon(staged)
 
     def _move(self, one: Pump) -> bool:
         """One batch. False when there was none, or somebody must be waited for."""
@@ -333,6 +339,7 @@ class Container:
             attach.ended(self.exit.code if self.exit else exits.UNKNOWN)
         for one in self.pumps.values():
             self._loop.forget(one.source)
+        self.pumps.clear()
         if self.keeper.sock is not None:
             self._loop.forget(self.keeper.sock.fileno())
             self.keeper.close()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,29 @@ def test_without_stdin_once_the_program_reads_on(rig: Rig) -> None:
             await second.write(b"two\n")
             assert await second.exited() == 0
             assert second.output[1] == b"one two\n"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("log", ["c.log", ""])
+def test_what_a_killed_shim_had_just_taken_off_the_pipe_comes_though_nothing_follows(rig: Rig, log: str) -> None:
+    faults = rig.base / "faults"
+    faults.mkdir()
+    rig.env["CRIBUS_FAULTS"] = str(faults)
+    path = str(rig.logs / log) if log else ""
+
+    async def main() -> None:
+        async with taken(rig, ["sh", "-c", "while read x; do echo got $x; done"], stdin=True, log_path=path) as bus:
+            client = await attached(bus, stdin=True)
+            await client.write(b"one\n")
+            await client.until(lambda one: one.output[1] == b"got one\n")
+            victim = rig.processes[-1]
+            (faults / "shim.log.staged").write_text("9 0\n")
+            await client.write(b"two\n")
+            assert await asyncio.to_thread(victim.wait, 20) == -signal.SIGKILL
+            await asyncio.to_thread(rig.shim, POD)
+            await client.until(lambda one: one.output[1] == b"got one\ngot two\n")
+            await client.leave()
 
     asyncio.run(main())
 

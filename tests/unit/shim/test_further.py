@@ -248,3 +248,21 @@ def test_all_that_a_terminal_holds_is_read_after_the_exit(yard: Make, turning: T
     assert owner.out(1) == said[:written]
     if held:
         os.close(slave)
+
+
+def test_what_a_killed_shim_had_taken_off_a_terminal_comes_though_nothing_follows(yard: Make, turning: Turning) -> None:
+    answers: list[Done] = []
+    place = yard(lambda wanted, again, done: answers.append(done))
+    owner = Owner()
+    one = owner.process(place, tty=True)
+    one.start("c", ["x"])
+    link, *_ = (os.dup(fd) for fd in one.outer())
+    master, slave = os.openpty()
+    with socket.socket(fileno=link) as there:
+        descriptors_of.send(there, b"terminal", [master])
+    os.write(owner.locker.fds["stage-1"], b"already here")
+    answers[0](Execed(pid=1), None)
+    turning.until(lambda: owner.out(1) == b"already here")
+    one.close()
+    os.close(slave)
+    owner.locker.close_all()
