@@ -13,13 +13,13 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from cribus import pulse
 from cribus.bus import subjects
+from cribus.bus.credentials import Login
 from cribus.errors import Unavailable
 
 PATIENCE = 5.0  # seconds for which "not there" is taken for a restart
@@ -40,17 +40,6 @@ async def pause(seconds: float) -> None:
         await over
     finally:
         timer.cancel()
-
-
-class Login(msgspec.Struct, frozen=True):
-    """Where the bus is and as whom to speak there."""
-
-    url: str
-    node: str
-    service: str
-    user: str = ""
-    password: str = ""
-    replicas: int = 1
 
 
 class _Client(Client):

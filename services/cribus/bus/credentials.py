@@ -12,9 +12,10 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from cribus.api.events import EXITED
 from cribus.bus import subjects
-from cribus.bus.connection import Login
 from cribus.config import Settings
 from cribus.errors import FailedPrecondition
 
@@ -31,6 +32,17 @@ CALLS: dict[str, tuple[str, ...]] = {
 _MOST = 4 << 30  # bytes of all streams; those with limits of their own have less than a tenth of it
 _STREAMS = ("gateway", "shim", "cli")
 _READS_EVENTS = ("gateway", "manager", "cli")
+
+
+class Login(msgspec.Struct, frozen=True):
+    """Where the bus is and as whom to speak there."""
+
+    url: str
+    node: str
+    service: str
+    user: str = ""
+    password: str = ""
+    replicas: int = 1
 
 
 def directory(settings: Settings) -> Path:

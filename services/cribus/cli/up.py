@@ -1,37 +1,17 @@
 """Start the node's services and wait until all of them answer. Does nothing to what runs already."""
 
 import argparse
-import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any
 
 from cribus import config
-from cribus.api import executor, images, manager, shimd
-from cribus.api.cri.runtime import StatusRequest
-from cribus.api.cri.stats import ImageFsInfoRequest
-from cribus.api.verb import Empty, Message, Verb
 from cribus.bus import credentials
-from cribus.bus.connection import pause
-from cribus.bus.service import Bus
-from cribus.cli.session import connected
-from cribus.cli.supervisor import configuration, control, replace
+from cribus.cli.supervisor import configuration
 from cribus.config import Settings
-from cribus.errors import CribusError, DeadlineExceeded, FailedPrecondition, Unavailable
-
-RETRY = 0.02  # seconds between two tries of what has no event to wait for
-QUESTIONS: dict[str, tuple[Verb[Any, Any], Message]] = {
-    "images": (images.FS_INFO, ImageFsInfoRequest()),
-    "executor": (executor.STATES, Empty()),
-    "shimd": (shimd.LIST_SHIMS, Empty()),
-    "manager": (manager.STATUS, StatusRequest()),
-}
+from cribus.errors import FailedPrecondition
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +28,13 @@ def command(given: argparse.Namespace) -> int:
         argv.insert(-1, "--stay")
         os.execv(argv[0], argv)
     guard(settings)
-    took = asyncio.run(ready(settings, given.timeout))
+
+    import asyncio  # what talks with the bus is loaded while supervisord comes up
+
+    from cribus.cli import readiness
+    from cribus.cli.supervisor import control
+
+    took = asyncio.run(readiness.ready(settings, given.timeout))
     if given.json:
         print(json.dumps({"node": settings.node, "socket": settings.gateway.socket, "seconds": took}, indent=2))
         return 0
@@ -72,7 +58,7 @@ def prepare(settings: Settings) -> None:
         folder.mkdir(mode=mode, parents=True, exist_ok=True)
     if not settings.bus.url:
         credentials.ensure(settings)
-    replace.write(settings, configuration.text(settings))
+    configuration.write(settings, configuration.text(settings))
 
 
 def guard_command(settings: Settings, python: str = "") -> list[str]:
@@ -80,7 +66,7 @@ def guard_command(settings: Settings, python: str = "") -> list[str]:
         python or sys.executable,
         "-m",
         "cribus.cli.supervisor.daemon",
-        str(replace.conf(settings)),
+        str(configuration.conf(settings)),
     ]
 
 
@@ -95,82 +81,3 @@ def guard(settings: Settings, python: str = "") -> None:
             start_new_session=True,
             cwd="/",
         )
-
-
-async def ready(settings: Settings, seconds: float) -> dict[str, float]:
-    """Wait until every service answers: after how many seconds each did.
-
-    Raises DeadlineExceeded that names those that do not, with what their logs say last.
-    """
-    began = time.monotonic()
-    took: dict[str, float] = {}
-
-    async def timed(name: str, wait: Awaitable[None]) -> None:
-        await wait
-        took[name] = round(time.monotonic() - began, 3)
-
-    try:
-        async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
-            group.create_task(_supervised(settings))
-            group.create_task(timed("gateway", _accepts(settings.gateway.socket)))
-            async with connected(settings, seconds) as bus:
-                took["nats"] = round(time.monotonic() - began, 3)
-                async with asyncio.TaskGroup() as services:
-                    for name in QUESTIONS:
-                        services.create_task(timed(name, answers(bus, name)))
-    except TimeoutError as error:
-        missing = [name for name in configuration.services(settings) if name not in took]
-        raise DeadlineExceeded(explained(settings, missing)) from error
-    except BaseExceptionGroup as group_error:
-        raise _first(group_error) from group_error
-    return took
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-async def _supervised(settings: Settings) -> None:
-    """Wait for supervisord, then start what was stopped by hand."""
-    while not await asyncio.to_thread(control.answers, settings):
-        await pause(RETRY)
-    for program in control.programs(settings):
-        if program.state in ("STOPPED", "FATAL", "EXITED"):
-            control.ask(settings, "supervisor.startProcess", program.name, False)
-
-
-async def answers(bus: Bus, name: str) -> None:
-    verb, question = QUESTIONS[name]
-    while True:
-        try:
-            await bus.call(verb, question, timeout=5.0)
-        except (Unavailable, DeadlineExceeded):
-            await pause(RETRY)
-        except CribusError:
-            return  # an error is an answer too
-        else:
-            return
-
-
-async def _accepts(path: str) -> None:
-    while True:
-        with socket.socket(socket.AF_UNIX) as client:
-            client.setblocking(False)
-            try:
-                client.connect(path)
-            except OSError:
-                await pause(RETRY)
-            else:
-                return
-
-
-def explained(settings: Settings, missing: list[str]) -> str:
-    told = []
-    for name in missing:
-        path = configuration.logs(settings) / f"{name}.log"
-        lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
-        told.append(f"  {name}: {lines[-1] if lines else 'its log is empty'}   ({path})")
-    names = ", ".join(missing)
-    return f"{names or 'supervisord'} did not answer in time; the last lines of the logs:\n" + "\n".join(told)

@@ -24,7 +24,7 @@ from cribus.api import shimd
 from cribus.api.verb import Empty
 from cribus.bus.connection import pause
 from cribus.bus.service import VERSION, Bus
-from cribus.cli import down, up
+from cribus.cli import down, readiness, up
 from cribus.cli.session import connected
 from cribus.cli.supervisor import configuration, control, replace
 from cribus.config import Settings
@@ -47,7 +47,7 @@ def command(given: argparse.Namespace) -> int:
     settings = config.load()
     if not control.supervised(settings):
         raise FailedPrecondition("the node is not running; `cribus up` starts it, in this version")
-    before = replace.interpreter(replace.conf(settings).read_text())
+    before = replace.interpreter(configuration.conf(settings).read_text())
     took = asyncio.run(upgrade(settings, quiet=given.json))
     switched = switch(before)
     if given.json:
@@ -71,7 +71,7 @@ def _become(folder: str, *, as_json: bool) -> None:
 
 async def upgrade(settings: Settings, *, quiet: bool) -> dict[str, float]:
     """Everything; seconds for each replacement. Raises CribusError, and then all is as it was."""
-    before = replace.conf(settings).read_text()
+    before = configuration.conf(settings).read_text()
     took: dict[str, float] = {}
 
     @contextlib.contextmanager
@@ -132,7 +132,7 @@ def _gateway(settings: Settings) -> "subprocess.Popen[bytes]":
 
 async def _services(settings: Settings, bus: Bus, timed: Timed) -> None:
     """One after another; when one fails, it and all before it are put back."""
-    before, done = replace.conf(settings).read_text(), []
+    before, done = configuration.conf(settings).read_text(), []
     up.prepare(settings)
     try:
         for name in configuration.services(settings):
@@ -140,8 +140,8 @@ async def _services(settings: Settings, bus: Bus, timed: Timed) -> None:
             with timed(name):
                 await _one(settings, bus, name)
     except CribusError as error:
-        reason = up.explained(settings, [name])
-        replace.write(settings, before)
+        reason = readiness.explained(settings, [name])
+        configuration.write(settings, before)
         for old in reversed(done):
             await _one(settings, bus, old)
         told = f"{name} does not answer in its new version ({error.message}); all are as they were.\n{reason}"
@@ -160,7 +160,7 @@ async def _one(settings: Settings, bus: Bus | None, name: str) -> None:
             elif name == "nats":
                 await bus.connection.while_up(bus.connection.nats.flush, READY)
             else:
-                await up.answers(bus, name)
+                await readiness.answers(bus, name)
     except TimeoutError as error:
         raise DeadlineExceeded(f"no answer within {READY:g} s") from error
 
@@ -182,7 +182,7 @@ async def _supervisor(settings: Settings) -> None:
     else:
         await asyncio.to_thread(down.stop, settings)
         up.guard(settings)
-    await up.ready(settings, READY)
+    await readiness.ready(settings, READY)
 
 
 def _by_systemd(settings: Settings) -> bool:
@@ -194,9 +194,9 @@ def _by_systemd(settings: Settings) -> bool:
 
 async def _back(settings: Settings, before: str) -> None:
     """Start the node by its old configuration."""
-    replace.write(settings, before)
+    configuration.write(settings, before)
     up.guard(settings, replace.interpreter(before))
-    await up.ready(settings, READY)
+    await readiness.ready(settings, READY)
 
 
 async def _shims(settings: Settings, bus: Bus) -> None:

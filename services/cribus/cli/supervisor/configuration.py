@@ -29,6 +29,19 @@ def logs(settings: Settings) -> Path:
     return Path(settings.root) / "log"
 
 
+def conf(settings: Settings) -> Path:
+    """The file that supervisord reads."""
+    return directory(settings) / "supervisord.conf"
+
+
+def write(settings: Settings, text: str) -> None:
+    """The configuration, whole or not at all."""
+    target = conf(settings)
+    temporary = target.with_suffix(".new")
+    temporary.write_text(text)
+    temporary.rename(target)
+
+
 def services(settings: Settings) -> tuple[str, ...]:
     """The programs of this node, in the order they are started. A bus of someone else's is not ours to run."""
     return PYTHON_SERVICES if settings.bus.url else ("nats", *PYTHON_SERVICES)

@@ -6,7 +6,6 @@ which starts it by its new command line.
 
 import re
 import time
-from pathlib import Path
 
 from cribus.bus.connection import pause
 from cribus.cli.supervisor import configuration, control
@@ -16,18 +15,6 @@ from cribus.errors import DeadlineExceeded
 _RETRY = 0.02  # seconds between two looks at what supervisord tells only when asked
 _ENDED = ("STOPPED", "EXITED", "FATAL")
 _STOP = 20.0  # seconds for a service to end; supervisord kills it after ten
-
-
-def conf(settings: Settings) -> Path:
-    return configuration.directory(settings) / "supervisord.conf"
-
-
-def write(settings: Settings, text: str) -> None:
-    """The configuration, whole or not at all."""
-    target = conf(settings)
-    temporary = target.with_suffix(".new")
-    temporary.write_text(text)
-    temporary.rename(target)
 
 
 def interpreter(text: str) -> str:

@@ -19,7 +19,7 @@ def test_one_is_replaced(supervised: Supervised, monkeypatch: pytest.MonkeyPatch
     supervised.guard()
     before = supervised.all_run()
     monkeypatch.setattr(configuration, "_command", lambda settings, service: "sleep 2000")
-    replace.write(supervised.settings, configuration.text(supervised.settings))
+    configuration.write(supervised.settings, configuration.text(supervised.settings))
     asyncio.run(replace.replace(supervised.settings, "a"))
     after = until(lambda: (pids := supervised.pids()).get("a") and pids, 10, "a runs again")
     assert after["a"] != before["a"]
