@@ -153,7 +153,9 @@ class Shim:
         word is the last."""
 
         def answered(state: State | None, _: CribusError | None) -> None:
-            if state is not None and state.status == "stopped" and not state.exit_known:
+            unseen = state is not None and state.status == "stopped" and not state.exit_known
+            of_this = state is not None and exits.same(state.pid, take.pid)  # not of a start that was made again
+            if unseen and of_this and take.container not in self._containers:
                 taken.unseen(self._care, take)
 
         slim_call.call(self._slim, STATE, slim_call.Request(Named(container=take.container), "", _WITNESS), answered)
