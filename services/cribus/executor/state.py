@@ -86,12 +86,15 @@ def exit_of(node: Node, container: str) -> dict[str, int]:
         found: dict[str, int] = json.loads(files.read(f"{bundle}/{EXIT}"))
         return found
     held = node.held.get(container)
-    status = process.pidfd_exit(held.pidfd) if held else None
-    if status is None and held:
-        status = process.zombie_exit(held.pidfd)
-    if status is None:
-        return {}
-    return _noted(bundle, status)
+    return seen_by(bundle, held.pidfd) if held else {}
+
+
+def seen_by(bundle: str, pidfd: int) -> dict[str, int]:
+    """How this init ended, of which the kernel tells whoever has a pidfd, written down; {} while it does not."""
+    for look in (process.pidfd_exit, process.zombie_exit, process.pidfd_exit):  # it may be reaped between two looks
+        if (status := look(pidfd)) is not None:
+            return _noted(bundle, status)
+    return {}
 
 
 def _noted(bundle: str, status: int) -> dict[str, int]:

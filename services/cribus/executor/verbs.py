@@ -6,7 +6,7 @@ from typing import Any
 from cribus.api import executor
 from cribus.api.executor import Criu, Handlers, Named, State, States
 from cribus.api.verb import Empty, Verb
-from cribus.executor import containers, execs, found, pods, state
+from cribus.executor import containers, execs, found, pods, seen
 from cribus.executor.criu import program
 from cribus.executor.node import Node
 from cribus.executor.runtimes import features
@@ -17,10 +17,10 @@ def table(node: Node) -> dict[Verb[Any, Any], Callable[[Any], Awaitable[Any]]]:
 
     async def one(request: Named) -> State:
         await found.known(node, request.container)
-        return state.read(node, request.container)
+        return await seen.one(node, request.container)
 
     async def every(request: Empty) -> States:
-        return state.every(node)
+        return await seen.every(node)
 
     async def criu(request: Empty) -> Criu:
         return await program.known(node)
