@@ -8,7 +8,7 @@ The message id lets the stream drop the repeat of an event whose acknowledgement
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from typing import NamedTuple
 
 from nats.aio.msg import Msg
@@ -53,6 +53,8 @@ class Events:
         self._stream = subjects.event_stream(connection.node)
         self._spool = spool
         self._queue: asyncio.Queue[bytes] = asyncio.Queue()
+        self._free = asyncio.Event()
+        self._free.set()
         for left in spool.left():
             self._queue.put_nowait(left)
 
@@ -112,12 +114,22 @@ class Events:
         """Send queued events, in order, each until the stream has it. Runs as a task."""
         while True:
             packed = await self._queue.get()
+            await self._free.wait()
             try:
                 await self._publish_acknowledged(packed)
             finally:
                 self._queue.task_done()
             if self._queue.empty():
                 self._spool.clear()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """While inside, events wait: what somebody waits for comes first."""
+        self._free.clear()
+        try:
+            yield
+        finally:
+            self._free.set()
 
     async def flushed(self, seconds: float) -> None:
         """Wait for the queue to be empty, at most so long; logs what could not be sent."""

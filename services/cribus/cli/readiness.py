@@ -4,12 +4,9 @@ import asyncio
 import socket
 import time
 from collections.abc import Awaitable
-from typing import Any
 
-from cribus.api import executor, images, manager, shimd
-from cribus.api.cri.runtime import StatusRequest
-from cribus.api.cri.stats import ImageFsInfoRequest
-from cribus.api.verb import Empty, Message, Verb
+from cribus.api.trace import going
+from cribus.api.verb import Empty
 from cribus.bus.connection import pause
 from cribus.bus.service import Bus
 from cribus.cli.session import connected
@@ -18,12 +15,7 @@ from cribus.config import Settings
 from cribus.errors import CribusError, DeadlineExceeded, Unavailable
 
 RETRY = 0.02  # seconds between two tries of what has no event to wait for
-QUESTIONS: dict[str, tuple[Verb[Any, Any], Message]] = {
-    "images": (images.FS_INFO, ImageFsInfoRequest()),
-    "executor": (executor.STATES, Empty()),
-    "shimd": (shimd.LIST_SHIMS, Empty()),
-    "manager": (manager.STATUS, StatusRequest()),
-}
+SERVICES = ("images", "executor", "shimd", "manager")  # that answer on the bus
 
 
 async def ready(settings: Settings, seconds: float) -> dict[str, float]:
@@ -45,7 +37,7 @@ async def ready(settings: Settings, seconds: float) -> dict[str, float]:
             async with connected(settings, seconds) as bus:
                 took["nats"] = round(time.monotonic() - began, 3)
                 async with asyncio.TaskGroup() as services:
-                    for name in QUESTIONS:
+                    for name in SERVICES:
                         services.create_task(timed(name, answers(bus, name)))
     except TimeoutError as error:
         missing = [name for name in configuration.services(settings) if name not in took]
@@ -71,10 +63,9 @@ async def _supervised(settings: Settings) -> None:
 
 
 async def answers(bus: Bus, name: str) -> None:
-    verb, question = QUESTIONS[name]
     while True:
         try:
-            await bus.call(verb, question, timeout=5.0)
+            await bus.call(going(name), Empty(), timeout=5.0)  # which costs it nothing
         except (Unavailable, DeadlineExceeded):
             await pause(RETRY)
         except CribusError:

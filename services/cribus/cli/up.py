@@ -13,6 +13,8 @@ from cribus.cli.supervisor import configuration
 from cribus.config import Settings
 from cribus.errors import FailedPrecondition
 
+_NICER = 10
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=float, default=30.0, help="seconds to wait for the services (default 30)")
@@ -28,6 +30,7 @@ def command(given: argparse.Namespace) -> int:
         argv.insert(-1, "--stay")
         os.execv(argv[0], argv)
     guard(settings)
+    os.nice(_NICER)  # than what we wait for
 
     import asyncio  # what talks with the bus is loaded while supervisord comes up
 

@@ -22,7 +22,7 @@ async def main(server: forkserver.Server) -> int:
     import asyncio
     import functools
 
-    from cribus import config, log, pulse
+    from cribus import config, loading, log, pulse
     from cribus.bus import service
     from cribus.cgroups.layout import open_tree
     from cribus.executor import containers, state, verbs
@@ -31,6 +31,7 @@ async def main(server: forkserver.Server) -> int:
     from cribus.executor.watch import Keepers
     from cribus.kept import Kept
 
+    loading.done()
     settings = config.load()
     log.setup("executor", node=settings.node, level=settings.log_level)
     pulse.alone(settings.run, "executor")

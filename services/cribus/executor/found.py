@@ -43,6 +43,8 @@ def living(node: Node) -> dict[str, int]:
 async def restore_all(node: Node) -> None:
     """Every container that has a keeper but not all of its files."""
     lost = {container: pid for container, pid in living(node).items() if not _complete(node, container)}
+    if not lost:
+        return
     await asyncio.gather(*(_restored(node, container, pid) for container, pid in lost.items()))
 
 

@@ -27,10 +27,10 @@ class _Known:
 
     __slots__ = ("inode", "pid", "started", "stopped")
 
-    def __init__(self, inode: int, pid: int) -> None:
+    def __init__(self, inode: int, pid: int, started: int) -> None:
         self.inode = inode
         self.pid = pid
-        self.started = process.start_time(pid)
+        self.started = started
         self.stopped = 0
 
 
@@ -70,12 +70,13 @@ class Keepers:
             return known
         record = state.load(bundle)
         if record is not None and process.is_running(record.keeper, record.keeper_started):
-            return _Known(inode, record.keeper)
+            return _Known(inode, record.keeper, record.keeper_started)
         sock = keepers.connect(bundle)
         if sock is None:
             return None
         with sock:
-            return _Known(inode, keepers.pid(sock))
+            pid = keepers.pid(sock)
+            return _Known(inode, pid, process.start_time(pid))
 
     def _look_at(self, container: str, one: _Known) -> None:
         if not hung.stopped(one.pid):

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from cribus import config, log, pulse
+from cribus import config, loading, log, pulse
 from cribus.bus import lines, service
 from cribus.gateway import image_service, server
 from cribus.gateway.late import Late
@@ -13,6 +13,7 @@ from cribus.gateway.streaming.server import Streaming
 
 async def main() -> None:
     """Answer at once, and forward as soon as there is a bus."""
+    loading.done()
     settings = config.load()
     log.setup("gateway", node=settings.node, level=settings.log_level)
     pulse.keep(settings.run, "gateway", asyncio.get_running_loop().call_later)

@@ -10,6 +10,10 @@ PRELOAD = ("cribus.images.worker", "cribus.images.parcel")
 
 async def main(server: forkserver.Server) -> int:
     """Serve until told to stop, or until the fork server has gone: then only a new start helps."""
+    from cribus import loading
+
+    loading.behind(10)  # nobody waits for images while pods are found again
+
     import asyncio
     import os
     from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +24,7 @@ async def main(server: forkserver.Server) -> int:
     from cribus.images import mend, verbs
     from cribus.images.node import Bus, Node
 
+    loading.done()
     settings = config.load()
     log.setup("images", node=settings.node, level=settings.log_level)
     pulse.alone(settings.run, "images")

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 
-from cribus import config, log, pulse
+from cribus import config, loading, log, pulse
 from cribus.api import events
 from cribus.bus import service
 from cribus.bus.connection import pause
@@ -24,6 +24,7 @@ _logger = logging.getLogger(__name__)
 
 async def main() -> None:
     """First agree with what really runs, then answer."""
+    loading.done()
     settings = config.load()
     log.setup("manager", node=settings.node, level=settings.log_level)
     pulse.alone(settings.run, "manager")
@@ -43,7 +44,8 @@ async def main() -> None:
         running = (hear_exits(bus, node), follow_exits(bus, node), ledger.mirror(), bus.events.forward(news))
         tasks = [asyncio.create_task(one) for one in running]
         try:
-            rest = await reconcile(node)
+            with bus.events.held():
+                rest = await reconcile(node)
             async with (
                 node.nri.serving(
                     service.VERSION, partial(container_update.limit, node), partial(container_stop.evict, node)

@@ -46,14 +46,19 @@ async def reconcile(node: Node) -> Callable[[], Awaitable[None]]:
     """Make everything agree that a client can see. What it answers is to be awaited beside the first
     requests: that every pod has its shim. Raises Unavailable when the executor or shimd do not come up."""
     began = time.monotonic()
-    seen = await node.call(executor.STATES, Empty(), timeout=_SERVICES)
-    shims = await node.call(shimd.LIST_SHIMS, Empty(), timeout=_SERVICES)
+    asked = (
+        node.call(executor.STATES, Empty(), timeout=_SERVICES),
+        node.call(shimd.LIST_SHIMS, Empty(), timeout=_SERVICES),
+    )
+    seen, shims, _ = await asyncio.gather(*asked, _tell_again(node))
     states = {one.container: one for one in seen.containers}
-    await _tell_again(node)
     await _rebuild(node, seen.pods, states)
-    await _each(_container(node, one, states) for one in list(node.records.containers.values()))
+    for one in node.records.containers.values():
+        _restore_spec(node, one)
+    containers = [one for one in node.records.containers.values() if not _runs(node, one, states.get(one.id))]
+    await _each(_container(node, one, states) for one in containers)
     there = {one.pod for one in seen.containers if one.status != "stopped"} | set(seen.pods) - set(seen.dead)
-    await _each(_pod(node, one, there) for one in list(node.records.sandboxes.values()))
+    await _each(_pod(node, one, there) for one in node.records.sandboxes.values() if not _whole(node, one, there))
     await _orphans(node, [*shims.pids, *shims.waiting], set(states))
     counts = {"pods": len(node.records.sandboxes), "containers": len(node.records.containers)}
     _logger.info("records agree", extra={**counts, "seconds": round(time.monotonic() - began, 3)})
@@ -95,12 +100,14 @@ async def _rebuild(node: Node, pods: list[str], states: dict[str, executor.State
     """Pods before containers: a container whose pod is not known is nobody's."""
     kept = node.kept.ids()
     ids = [*kept, *pods, *states, *podfiles.listed(f"{node.settings.run}/containers")]
-    lost = [id for id in dict.fromkeys(ids) if id not in node.records.sandboxes | node.records.containers]
+    recorded = node.records.sandboxes | node.records.containers
+    lost = [id for id in dict.fromkeys(ids) if id not in recorded]
     found = {id: record for id in lost if (record := _kept(node, id)) is not None}
     for kind in (Sandbox, Container):
         await _each(_begin(node, one) for one in found.values() if isinstance(one, kind))
-    await _each(_nobodys(node, id, pods) for id in lost if id not in node.records.sandboxes | node.records.containers)
-    for record in (node.records.sandboxes | node.records.containers).values():
+    recorded = node.records.sandboxes | node.records.containers
+    await _each(_nobodys(node, id, pods) for id in lost if id not in recorded)
+    for record in recorded.values():
         if record.id not in kept:
             _keep(node, record)
 
@@ -157,9 +164,14 @@ def _read(path: str) -> bytes:
 # What has one
 
 
+def _runs(node: Node, record: Container, state: executor.State | None) -> bool:
+    """As its record says, like nearly all of them: then nothing is to be done."""
+    as_recorded = record.state is State.RUNNING and state is not None and state.status == "running"
+    return as_recorded and record.pod in node.records.sandboxes
+
+
 async def _container(node: Node, record: Container, states: dict[str, executor.State]) -> None:
     state = states.get(record.id)
-    _restore_spec(node, record)
     if record.pod not in node.records.sandboxes or record.state is State.REMOVING:
         await container_remove.by_id(node, record.id)
     elif record.state is State.CREATING:
@@ -208,6 +220,12 @@ async def _was_starting(node: Node, record: Container, state: executor.State) ->
         await exits.took(node, exits.of_state(state))
 
 
+def _whole(node: Node, record: Sandbox, there: set[str]) -> bool:
+    """The same of a pod."""
+    ready = record.state is State.READY and record.id in there
+    return ready and os.path.exists(f"{node.pod_dir(record.id)}/hosts")
+
+
 async def _pod(node: Node, record: Sandbox, there: set[str]) -> None:
     async with node.locks.of(record.id):
         if record.state is State.CREATING:
@@ -219,7 +237,7 @@ async def _pod(node: Node, record: Sandbox, there: set[str]) -> None:
         elif record.state is State.NOTREADY and not record.torn:
             await sandbox_stop.teardown(node, record)
             await lifecycle.change(node, record, torn=True)
-        elif record.state is State.READY and "hosts" not in podfiles.listed(node.pod_dir(record.id)):
+        elif record.state is State.READY and not _whole(node, record, there):
             sandbox_run.write_files(node, record)
 
 

@@ -149,17 +149,18 @@ class Network:
 
         What fails for one hinders nobody else; at the end Unavailable is raised with all of it.
         """
-        failures = [*self._agree(live_pods), *self._collect()]
+        left, failures = self._agree(live_pods)
+        failures += self._collect(left)
         if failures:
             raise Unavailable("; ".join(failures))
 
     def _entries(self) -> list[Entry]:
         return [entry for pod in self._cache.pods() if (entry := self._cache.read(pod)) is not None]
 
-    def _agree(self, live_pods: set[str]) -> list[str]:
-        """What failed."""
-        entries = [entry for entry in self._entries() if entry.pod in live_pods]
-        needs = [self._needs(entry) for entry in entries if entry.result is not None]
+    def _agree(self, live_pods: set[str]) -> tuple[list[Entry], list[str]]:
+        """Whose entries are left, and what failed."""
+        entries = self._entries()
+        needs = [self._needs(entry) for entry in entries if entry.pod in live_pods and entry.result is not None]
         self.firewall.restore(
             [port for ports, _ in needs for port in ports], [one for _, segments in needs for one in segments]
         )
@@ -170,15 +171,18 @@ class Network:
                     self.detach(pod)
                 except CribusError as error:
                     failures.append(error.message)
-        self._delete_links({entry.host_link for entry in self._entries()})
-        return failures
+        left = set(self._cache.pods())
+        entries = [entry for entry in entries if entry.pod in left]
+        self._delete_links({entry.host_link for entry in entries})
+        return entries, failures
 
-    def _collect(self) -> list[str]:
+    def _collect(self, entries: list[Entry]) -> list[str]:
         """CNI's GC of every network that there is: the node's own default, today's, those that pods still have.
         What failed."""
-        entries = self._entries()
         networks = {self._default().name: self._default()}
-        networks |= {network.name: network for network in map(Entry.network_list, entries)}
+        for entry in entries:
+            if entry.network["name"] not in networks:
+                networks[entry.network["name"]] = entry.network_list()
         failures = []
         try:
             today = self._network()
@@ -196,7 +200,7 @@ class Network:
     def remove(self) -> None:
         """Detach every pod and remove tables and the built-in bridge: the node is being taken down. Raises
         Unavailable at its end with what plugins did not do."""
-        failures = self._agree(set())
+        _, failures = self._agree(set())
         self.firewall.delete()
         with links.Links() as host:
             host.delete(self._settings.bridge)

@@ -12,7 +12,7 @@ async def main(server: forkserver.Server) -> int:
     """Serve until told to stop, or until the fork server has gone: then only a new start helps."""
     import asyncio
 
-    from cribus import config, log, pulse
+    from cribus import config, loading, log, pulse
     from cribus.ahead import Ahead
     from cribus.api.events import Event
     from cribus.bus import credentials, service
@@ -21,6 +21,7 @@ async def main(server: forkserver.Server) -> int:
     from cribus.shimd.roster import Roster
     from cribus.shimd.shims import Shims
 
+    loading.done()
     settings = config.load()
     log.setup("shimd", node=settings.node, level=settings.log_level)
     pulse.alone(settings.run, "shimd")

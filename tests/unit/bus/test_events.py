@@ -34,6 +34,22 @@ def test_events_wait_while_the_bus_is_away_and_come_once_in_order(with_server: A
     with_server(scenario)
 
 
+def test_events_that_are_held_come_afterwards_in_order(with_server: Any) -> None:
+    async def scenario(server: Any) -> None:
+        async with service.connect(server.settings, "manager") as bus:
+            await bus.events.ensure()
+            with bus.events.held():
+                for k in range(3):
+                    await bus.publish(Event(kind=SANDBOX_READY, id=f"p{k}", at=2))
+                await bus.connection.nats.flush()
+                assert await bus.events.last() == 0
+            await bus.events.flushed(5)
+            got = bus.follow(since=0)
+            assert [(await anext(got)).event.id for _ in range(3)] == ["p0", "p1", "p2"]
+
+    with_server(scenario)
+
+
 def test_a_durable_reader_gets_what_it_missed(with_server: Any) -> None:
     async def scenario(server: Any) -> None:
         async with service.connect(server.settings, "manager") as bus:

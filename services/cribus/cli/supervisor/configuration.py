@@ -16,6 +16,7 @@ from cribus.config import Settings
 from cribus.errors import FailedPrecondition
 
 PYTHON_SERVICES = ("images", "executor", "shimd", "manager", "gateway")
+_LAST = "images"  # to be started: nobody waits for it while pods are found again
 LOG_BYTES = 10 << 20  # of one log file before it is rotated
 _DAEMON = "cribus.cli.supervisor.daemon"
 
@@ -43,7 +44,7 @@ def write(settings: Settings, text: str) -> None:
 
 
 def services(settings: Settings) -> tuple[str, ...]:
-    """The programs of this node, in the order they are started. A bus of someone else's is not ours to run."""
+    """The programs of this node: who is asked before who asks. A bus of someone else's is not ours to run."""
     return PYTHON_SERVICES if settings.bus.url else ("nats", *PYTHON_SERVICES)
 
 
@@ -61,8 +62,8 @@ def nats_server() -> str:
 def text(settings: Settings) -> str:
     """The whole file. Raises FailedPrecondition when there is no nats-server."""
     parts = [_head(settings)]
-    for priority, service in enumerate(services(settings), start=1):
-        parts.append(_program(settings, service, priority * 10))
+    for place, service in enumerate(services(settings), start=1):
+        parts.append(_program(settings, service, 10 * place + 100 * (service == _LAST)))
     return "\n".join(parts)
 
 

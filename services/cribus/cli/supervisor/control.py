@@ -56,7 +56,7 @@ def ask(settings: Settings, method: str, *params: Any) -> Any:
 
 
 def programs(settings: Settings) -> list[Program]:
-    """Every service, in the order they are started. Raises Unavailable when the node is not running."""
+    """Every service, who is asked before who asks. Raises Unavailable when the node is not running."""
     known = {one["name"]: one for one in ask(settings, "supervisor.getAllProcessInfo")}
     starts = ask(settings, "cribus.starts")
     page = Page(settings.run)

@@ -26,8 +26,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from cribus import hung, pulse
-from cribus.cli.supervisor import watch
+from cribus import hung, loading, pulse
 from cribus.linux import process
 
 LOCK = "guard.lock"
@@ -90,6 +89,8 @@ class Starts:
     def __init__(self, supervisor: Any, bus: str = "", credentials: str = "", stuck: str = "") -> None:
         from supervisor import events
 
+        from cribus.cli.supervisor import watch
+
         self._counts: dict[str, int] = {}
         self._own = pulse.begin(_run(supervisor.options.configfile), "supervisord")
         asked = watch.Bus(bus, credentials, stuck) if bus else None
@@ -146,6 +147,7 @@ def supervise(conf: str) -> None:
     options = ServerOptions()
     options.realize(["-c", conf, "-n"])
     options.first, options.test = True, False
+    loading.done()
     supervisor = Supervisor(options)
     options.fork = mortal_fork
     options.poller = PromptPoller(options.poller, supervisor)
@@ -365,6 +367,7 @@ def main(argv: list[str]) -> int:
         held = stand_by(folder)
     if held is None:
         return 0
+    loading.done()
     guard = _Guard(conf, held)
     signal.signal(signal.SIGTERM, guard.stop)
     signal.signal(signal.SIGINT, guard.stop)

@@ -62,10 +62,10 @@ def hierarchies(mountinfo: str) -> tuple[list[tuple[str, str, str]], list[tuple[
     found: dict[str, tuple[str, str, str]] = {}
     links = []
     for text in mountinfo.splitlines():
-        before, _, after = text.partition(" - ")
-        kind, _, options = after.split(" ", 2)
-        if kind != "cgroup":
+        if " - cgroup " not in text:
             continue
+        before, _, after = text.partition(" - ")
+        _, _, options = after.split(" ", 2)
         where = before.split(" ")[4]
         words = [word for word in options.split(",") if word not in _FLAGS and not word.startswith("release_agent")]
         name = os.path.basename(where)
