@@ -27,7 +27,7 @@ def test_every_command_explains_itself(name: str) -> None:
 def test_every_file_is_a_command_or_serves_several() -> None:
     folder = Path(cli.__file__).parent
     files = {path.stem for path in folder.glob("*.py")} - {"__init__", "__main__"}
-    assert files - {"session", "target", "terminal"} == set(cli.COMMANDS)
+    assert files - {"readiness", "session", "target", "terminal"} == set(cli.COMMANDS)
 
 
 def test_usage_lists_everything_once() -> None:
