@@ -18,3 +18,9 @@ assert os.getpriority(os.PRIO_PROCESS, 0) == usual
 
 def test_until_it_is_done() -> None:
     subprocess.run([sys.executable, "-c", _SCRIPT], check=True)
+
+
+def test_where_nobody_may_become_less_nice_again_it_goes_on() -> None:
+    script = f"import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n{_SCRIPT}"
+    script = script.replace("== usual + 7", "<= usual + 1").replace("== usual\n", "<= usual + 1\n")
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -28,6 +28,7 @@ from cribus.steps import Step
 KEEP = 7 * 24 * 3600  # seconds of history
 KEEP_BYTES = 256 << 20
 _DUPLICATES = 600.0  # seconds in which a repeated message id is dropped
+_HELD = 5.0  # seconds for which events wait at most because of other things to do
 _IDLE = 60.0  # seconds after which the server forgets a reader that does not ask
 _POLL = 30.0  # seconds that one fetch waits; it ends at once when there is news
 _logger = logging.getLogger(__name__)
@@ -124,11 +125,13 @@ class Events:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """While inside, events wait: what somebody waits for comes first."""
+        """While inside, but not for long, events wait: what somebody waits for comes first."""
         self._free.clear()
+        end = asyncio.get_running_loop().call_later(_HELD, self._free.set)
         try:
             yield
         finally:
+            end.cancel()
             self._free.set()
 
     async def flushed(self, seconds: float) -> None:

@@ -4,9 +4,10 @@ import asyncio
 import socket
 import time
 from collections.abc import Awaitable
+from typing import Any
 
 from cribus.api.trace import going
-from cribus.api.verb import Empty
+from cribus.api.verb import Empty, Message, Verb
 from cribus.bus.connection import pause
 from cribus.bus.service import Bus
 from cribus.cli.session import connected
@@ -15,7 +16,7 @@ from cribus.config import Settings
 from cribus.errors import CribusError, DeadlineExceeded, Unavailable
 
 RETRY = 0.02  # seconds between two tries of what has no event to wait for
-SERVICES = ("images", "executor", "shimd", "manager")  # that answer on the bus
+SERVICES = ("images", "executor", "shimd", "manager")  # that say on the bus what they do, which costs them nothing
 
 
 async def ready(settings: Settings, seconds: float) -> dict[str, float]:
@@ -38,7 +39,7 @@ async def ready(settings: Settings, seconds: float) -> dict[str, float]:
                 took["nats"] = round(time.monotonic() - began, 3)
                 async with asyncio.TaskGroup() as services:
                     for name in SERVICES:
-                        services.create_task(timed(name, answers(bus, name)))
+                        services.create_task(timed(name, answers(bus, going(name), Empty())))
     except TimeoutError as error:
         missing = [name for name in configuration.services(settings) if name not in took]
         raise DeadlineExceeded(explained(settings, missing)) from error
@@ -62,10 +63,11 @@ async def _supervised(settings: Settings) -> None:
             control.ask(settings, "supervisor.startProcess", program.name, False)
 
 
-async def answers(bus: Bus, name: str) -> None:
+async def answers(bus: Bus, verb: Verb[Any, Any], question: Message) -> None:
+    """Wait until whoever has this verb answers it."""
     while True:
         try:
-            await bus.call(going(name), Empty(), timeout=5.0)  # which costs it nothing
+            await bus.call(verb, question, timeout=5.0)
         except (Unavailable, DeadlineExceeded):
             await pause(RETRY)
         except CribusError:

@@ -18,10 +18,13 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from cribus import config
-from cribus.api import shimd
-from cribus.api.verb import Empty
+from cribus.api import executor, images, manager, shimd
+from cribus.api.cri.runtime import StatusRequest
+from cribus.api.cri.stats import ImageFsInfoRequest
+from cribus.api.verb import Empty, Message, Verb
 from cribus.bus.connection import pause
 from cribus.bus.service import VERSION, Bus
 from cribus.cli import down, readiness, up
@@ -33,6 +36,13 @@ from cribus.errors import CribusError, DeadlineExceeded, FailedPrecondition, Not
 Timed = Callable[[str], contextlib.AbstractContextManager[None]]
 READY = 20.0  # seconds for one process to be replaced
 _RETRY = 0.02  # seconds between two looks
+# Which a new version must answer, from what it has to know for that.
+_QUESTIONS: dict[str, tuple[Verb[Any, Any], Message]] = {
+    "images": (images.FS_INFO, ImageFsInfoRequest()),
+    "executor": (executor.STATES, Empty()),
+    "shimd": (shimd.LIST_SHIMS, Empty()),
+    "manager": (manager.STATUS, StatusRequest()),
+}
 _UNIT = "cribus.service"
 
 
@@ -160,7 +170,7 @@ async def _one(settings: Settings, bus: Bus | None, name: str) -> None:
             elif name == "nats":
                 await bus.connection.while_up(bus.connection.nats.flush, READY)
             else:
-                await readiness.answers(bus, name)
+                await readiness.answers(bus, *_QUESTIONS[name])
     except TimeoutError as error:
         raise DeadlineExceeded(f"no answer within {READY:g} s") from error
 

@@ -54,7 +54,10 @@ async def reconcile(node: Node) -> Callable[[], Awaitable[None]]:
     states = {one.container: one for one in seen.containers}
     await _rebuild(node, seen.pods, states)
     for one in node.records.containers.values():
-        _restore_spec(node, one)
+        try:
+            _restore_spec(node, one)
+        except OSError:
+            _logger.exception("its runtime-spec is not restored", extra={"container": one.id})
     containers = [one for one in node.records.containers.values() if not _runs(node, one, states.get(one.id))]
     await _each(_container(node, one, states) for one in containers)
     there = {one.pod for one in seen.containers if one.status != "stopped"} | set(seen.pods) - set(seen.dead)
@@ -107,7 +110,7 @@ async def _rebuild(node: Node, pods: list[str], states: dict[str, executor.State
         await _each(_begin(node, one) for one in found.values() if isinstance(one, kind))
     recorded = node.records.sandboxes | node.records.containers
     await _each(_nobodys(node, id, pods) for id in lost if id not in recorded)
-    for record in recorded.values():
+    for record in (node.records.sandboxes | node.records.containers).values():
         if record.id not in kept:
             _keep(node, record)
 

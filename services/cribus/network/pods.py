@@ -171,8 +171,9 @@ class Network:
                     self.detach(pod)
                 except CribusError as error:
                     failures.append(error.message)
-        left = set(self._cache.pods())
-        entries = [entry for entry in entries if entry.pod in left]
+        known = {entry.pod: entry for entry in entries}
+        left = (known.get(pod) or self._cache.read(pod) for pod in self._cache.pods())  # some may have come meanwhile
+        entries = [entry for entry in left if entry is not None]
         self._delete_links({entry.host_link for entry in entries})
         return entries, failures
 

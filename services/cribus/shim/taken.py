@@ -84,6 +84,7 @@ class Container:
         self._death = Death(self._loop, care.folder(self.id), self._fds["pidfd"], self._ended)
         self._death.keeper_lives = lambda: keeper.sock is not None and not self._orphan
         self._watch_keeper()
+        self._move_staged()
 
     @property
     def log(self) -> LogFile | None:
@@ -180,13 +181,18 @@ class Container:
         def ready(_: int) -> None:
             self._move(one)
 
-        def staged() -> None:
-            if not self._paused and one in self.pumps.values():
-                self._move(one)
-
         self._loop.watch(one.source, READ, ready)
-        if one.staged():  # off its pipe already, of which no event tells; after the readers of it are here again
-            self._loop.soon(staged)
+
+    def _move_staged(self) -> None:
+        """What is off its pipe already, so that no event tells of it; after its readers are here again."""
+
+        def move() -> None:
+            for one in self.pumps.values():
+                if not self._paused and one.staged():
+                    self._move(one)
+
+        if any(one.staged() for one in self.pumps.values()):
+            self._loop.soon(move)
 
     def _move(self, one: Pump) -> bool:
         """One batch. False when there was none, or somebody must be waited for."""
@@ -232,6 +238,7 @@ class Container:
             for one in self.pumps.values():
                 if not one.ended:
                     self._watch(one)
+            self._move_staged()
 
     def _watch_keeper(self) -> None:
         if self.keeper.sock is not None:

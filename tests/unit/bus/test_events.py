@@ -50,6 +50,18 @@ def test_events_that_are_held_come_afterwards_in_order(with_server: Any) -> None
     with_server(scenario)
 
 
+def test_events_are_held_for_a_while_only(with_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "_HELD", 0.05)
+
+    async def scenario(server: Any) -> None:
+        async with service.connect(server.settings, "manager") as bus:
+            with bus.events.held():
+                await bus.publish(Event(kind=SANDBOX_READY, id="p", at=2))
+                assert (await anext(bus.follow(since=0))).event.id == "p"
+
+    with_server(scenario)
+
+
 def test_a_durable_reader_gets_what_it_missed(with_server: Any) -> None:
     async def scenario(server: Any) -> None:
         async with service.connect(server.settings, "manager") as bus:
