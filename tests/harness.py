@@ -32,7 +32,8 @@ from cribus.bus import service
 
 async def main():
     async with service.connect(config.load(), "manager") as bus:
-        print(json.dumps(sorted(await bus.kv.load_all())))
+        known = await bus.kv.load_all()
+        print(json.dumps({key: json.loads(value).get("state", "") for key, value in known.items()}))
 
 asyncio.run(main())
 """
@@ -64,7 +65,8 @@ class Node:
     """One node. `tag` is in every name that it leaves on the machine."""
 
     def __init__(self, base: Path, extra: str = "") -> None:
-        self.tag = f"crb{os.getpid() % 100000}{os.urandom(1).hex()}"
+        number = next(_NODES)
+        self.tag = f"crb{os.getpid() % 100000}{number % 256:02x}"  # no two of one process the same
         self.base = base
         self.run_dir = Path(f"/run/{self.tag}")
         self.root = Path(f"/var/tmp/{self.tag}")
@@ -73,7 +75,7 @@ class Node:
         self.nri = self.run_dir / "nri" / "nri.sock"
         self.logs = base / "pods"
         self.logs.mkdir()
-        second = (os.getpid() + next(_NODES)) % 80 + 20  # below those of test_network; two nodes must not share one
+        second = (os.getpid() + number) % 80 + 20  # below those of test_network; two nodes must not share one
         self.config.write_text(
             f'node = "{self.tag}"\nroot = "{self.root}"\nrun = "{self.run_dir}"\n'
             f'[bus]\nlisten = "127.0.0.1:{free_port()}"\n'
@@ -241,8 +243,8 @@ class Node:
             "addresses": [str(path) for path in (self.root / "network" / "addresses").glob("*/[0-9]*")],
         }
 
-    def records(self) -> list[str]:
-        """Every key of the node's KV bucket."""
+    def records(self) -> dict[str, str]:
+        """The state of every record in the node's KV bucket, by key."""
         return json.loads(run(PYTHON, "-c", _RECORDS, env=self.env).stdout)  # type: ignore[no-any-return]
 
     def _pod_processes(self) -> list[str]:
@@ -268,7 +270,7 @@ class Node:
             until(clean, seconds, "nothing left")
         except AssertionError:
             raise AssertionError({kind: what for kind, what in self.remains().items() if what}) from None
-        until(lambda: self.records() == [], seconds, "no record is left in the KV")
+        until(lambda: self.records() == {}, seconds, "no record is left in the KV")
 
 
 @contextmanager
