@@ -56,3 +56,8 @@ def test_a_guard_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 def test_nothing_that_takes_long_is_loaded_before_the_guard_is_started() -> None:
     script = "import sys, cribus.cli.up; print(*{'asyncio', 'nats', 'logging', 'http'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+def test_a_command_keeps_its_collector() -> None:
+    script = "import gc, cribus.cli.chaos, cribus.cli.upgrade; assert gc.isenabled()"
+    subprocess.run([sys.executable, "-c", script], check=True)

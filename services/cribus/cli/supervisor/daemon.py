@@ -26,7 +26,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from cribus import hung, loading, pulse
+from cribus import hung, pulse
 from cribus.linux import process
 
 LOCK = "guard.lock"
@@ -147,7 +147,6 @@ def supervise(conf: str) -> None:
     options = ServerOptions()
     options.realize(["-c", conf, "-n"])
     options.first, options.test = True, False
-    loading.done()
     supervisor = Supervisor(options)
     options.fork = mortal_fork
     options.poller = PromptPoller(options.poller, supervisor)
@@ -367,7 +366,6 @@ def main(argv: list[str]) -> int:
         held = stand_by(folder)
     if held is None:
         return 0
-    loading.done()
     guard = _Guard(conf, held)
     signal.signal(signal.SIGTERM, guard.stop)
     signal.signal(signal.SIGINT, guard.stop)
