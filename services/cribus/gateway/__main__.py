@@ -1,8 +1,13 @@
 """The gateway's process: CRI on a unix socket, streams on a TCP address, nothing of its own to lose."""
 
+from cribus import loading
+
+if __name__ == "__main__":
+    loading.begin()
+
 import asyncio
 
-from cribus import config, loading, log, pulse
+from cribus import config, log, pulse
 from cribus.bus import lines, service
 from cribus.gateway import image_service, server
 from cribus.gateway.late import Late

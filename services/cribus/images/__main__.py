@@ -10,16 +10,12 @@ PRELOAD = ("cribus.images.worker", "cribus.images.parcel")
 
 async def main(server: forkserver.Server) -> int:
     """Serve until told to stop, or until the fork server has gone: then only a new start helps."""
-    from cribus import loading
-
-    loading.behind(10)  # nobody waits for images while pods are found again
-
     import asyncio
     import os
     from concurrent.futures import ThreadPoolExecutor
     from pathlib import Path
 
-    from cribus import config, log, pulse
+    from cribus import config, loading, log, pulse
     from cribus.bus import service
     from cribus.images import mend, verbs
     from cribus.images.node import Bus, Node
@@ -45,6 +41,10 @@ async def main(server: forkserver.Server) -> int:
 
 if __name__ == "__main__":
     started = forkserver.start(PRELOAD)
+
+    from cribus import loading
+
+    loading.begin(behind=10)  # nobody waits for images while pods are found again
 
     import asyncio
     import sys

@@ -1,11 +1,16 @@
 """The container manager's process."""
 
+from cribus import loading
+
+if __name__ == "__main__":
+    loading.begin()
+
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 
-from cribus import config, loading, log, pulse
+from cribus import config, log, pulse
 from cribus.api import events
 from cribus.bus import service
 from cribus.bus.connection import pause

@@ -61,6 +61,10 @@ async def main(server: forkserver.Server) -> int:
 if __name__ == "__main__":
     started = forkserver.start(PRELOAD)
 
+    from cribus import loading
+
+    loading.begin()
+
     import asyncio
     import sys
 
