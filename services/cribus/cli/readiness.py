@@ -16,7 +16,6 @@ from cribus.config import Settings
 from cribus.errors import CribusError, DeadlineExceeded, Unavailable
 
 RETRY = 0.02  # seconds between two tries of what has no event to wait for
-SERVICES = ("images", "executor", "shimd", "manager")  # that say on the bus what they do, which costs them nothing
 
 
 async def ready(settings: Settings, seconds: float) -> dict[str, float]:
@@ -38,7 +37,9 @@ async def ready(settings: Settings, seconds: float) -> dict[str, float]:
             async with connected(settings, seconds) as bus:
                 took["nats"] = round(time.monotonic() - began, 3)
                 async with asyncio.TaskGroup() as services:
-                    for name in SERVICES:
+                    for name in configuration.PYTHON_SERVICES:
+                        if name == "gateway":  # it is asked by its socket, above
+                            continue
                         services.create_task(timed(name, answers(bus, going(name), Empty())))
     except TimeoutError as error:
         missing = [name for name in configuration.services(settings) if name not in took]

@@ -61,7 +61,7 @@ async def reconcile(node: Node) -> Callable[[], Awaitable[None]]:
     containers = [one for one in node.records.containers.values() if not _runs(node, one, states.get(one.id))]
     await _each(_container(node, one, states) for one in containers)
     there = {one.pod for one in seen.containers if one.status != "stopped"} | set(seen.pods) - set(seen.dead)
-    await _each(_pod(node, one, there) for one in node.records.sandboxes.values() if not _whole(node, one, there))
+    await _each(_pod(node, one, there) for one in node.records.sandboxes.values() if not _stands(node, one, there))
     await _orphans(node, [*shims.pids, *shims.waiting], set(states))
     counts = {"pods": len(node.records.sandboxes), "containers": len(node.records.containers)}
     _logger.info("records agree", extra={**counts, "seconds": round(time.monotonic() - began, 3)})
@@ -223,8 +223,8 @@ async def _was_starting(node: Node, record: Container, state: executor.State) ->
         await exits.took(node, exits.of_state(state))
 
 
-def _whole(node: Node, record: Sandbox, there: set[str]) -> bool:
-    """The same of a pod."""
+def _stands(node: Node, record: Sandbox, there: set[str]) -> bool:
+    """Of a pod the same as `_runs` of a container."""
     ready = record.state is State.READY and record.id in there
     return ready and os.path.exists(f"{node.pod_dir(record.id)}/hosts")
 
@@ -240,7 +240,7 @@ async def _pod(node: Node, record: Sandbox, there: set[str]) -> None:
         elif record.state is State.NOTREADY and not record.torn:
             await sandbox_stop.teardown(node, record)
             await lifecycle.change(node, record, torn=True)
-        elif record.state is State.READY and not _whole(node, record, there):
+        elif record.state is State.READY and not _stands(node, record, there):
             sandbox_run.write_files(node, record)
 
 

@@ -27,6 +27,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cribus import hung, pulse
+from cribus.cli.supervisor import watch
 from cribus.linux import process
 
 LOCK = "guard.lock"
@@ -88,8 +89,6 @@ class Starts:
 
     def __init__(self, supervisor: Any, bus: str = "", credentials: str = "", stuck: str = "") -> None:
         from supervisor import events
-
-        from cribus.cli.supervisor import watch
 
         self._counts: dict[str, int] = {}
         self._own = pulse.begin(_run(supervisor.options.configfile), "supervisord")
